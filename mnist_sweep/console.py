@@ -1,0 +1,146 @@
+"""What a run shows while it works: plain lines everywhere, a progress bar on a terminal."""
+
+from collections.abc import Sequence
+from types import TracebackType
+
+from rich.console import Console
+from rich.panel import Panel
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from mnist_sweep.config import BudgetConfig
+from mnist_sweep.data import Dataset
+from mnist_sweep.metrics import EpochMetrics
+from mnist_sweep.profile import Profile
+from mnist_sweep.record import RunRecord
+
+WIDTH_WITHOUT_TERMINAL = 100
+
+
+def make_console() -> Console:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDTH_WITHOUT_TERMINAL
+    return console
+
+
+def warn(console: Console, title: str, text: str) -> None:
+    console.print(Panel(Text(text), title=Text(title), border_style="bold red", width=78))
+
+
+def show_data(console: Console, data: Dataset, sizes: tuple[int, int | None, int]) -> None:
+    train, val, test = sizes
+    parts = [f"{train:,} train", f"{val:,} val" if val is not None else "no val", f"{test:,} test"]
+    console.print(Text(f"data    {data.name}: {', '.join(parts)} images"))
+
+
+def show_profile(console: Console, costs: Profile, budget: BudgetConfig) -> None:
+    """The layer table, its totals, and what the budget leaves."""
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    table.add_column("layer", no_wrap=True, overflow="ellipsis")
+    for name in ("output", "receptive field", "params", "MACs"):
+        table.add_column(name, justify="right")
+    for layer in costs.layers:
+        table.add_row(
+            Text(layer.label),
+            "x".join(map(str, layer.shape)),
+            str(layer.receptive_field),
+            f"{layer.num_params:,}",
+            f"{layer.macs:,}",
+        )
+    table.add_section()
+    table.add_row(
+        "total", "", str(costs.receptive_field), f"{costs.num_params:,}", f"{costs.macs:,}"
+    )
+    console.print(table)
+    console.print(Text(f"budget  {budget_line(costs, budget)}"))
+
+
+def budget_line(costs: Profile, budget: BudgetConfig) -> str:
+    parts = []
+    for what, cost, limit in (
+        ("parameters", costs.num_params, budget.max_params),
+        ("MACs", costs.macs, budget.max_macs),
+    ):
+        if limit is not None:
+            parts.append(f"{cost:,} of {limit:,} {what}, {limit - cost:,} left")
+    return "; ".join(parts) or "none set"
+
+
+class EpochLines:
+    """One line an epoch under a header, and a bar below them on a terminal.
+
+    total_images: of the whole run, evaluation not counted; done: how many of them are behind us.
+    """
+
+    def __init__(self, console: Console, epochs: int, total_images: int, done: int) -> None:
+        self.console = console
+        self.epochs = epochs
+        self.header_shown = False
+        self.progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            refresh_per_second=4,
+            disable=not console.is_terminal,
+        )
+        self.task: TaskID = self.progress.add_task("training", total=total_images, completed=done)
+
+    def __enter__(self) -> "EpochLines":
+        self.progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
+    ) -> None:
+        self.progress.stop()
+
+    def step(self, images: int) -> None:
+        self.progress.advance(self.task, images)
+
+    def epoch(self, history: Sequence[EpochMetrics]) -> None:
+        metrics = history[-1]
+        columns = [
+            ("epoch", f"{metrics.epoch}/{self.epochs}", 6),
+            ("train_loss", f"{metrics.train_loss:.4f}", 11),
+            ("train_acc", f"{metrics.train_acc:.4f}", 10),
+            ("val_loss", _number(metrics.val_loss, "{:.4f}"), 9),
+            ("val_acc", _number(metrics.val_acc, "{:.4f}"), 8),
+            ("test_loss", _number(metrics.test_loss, "{:.4f}"), 10),
+            ("test_acc", _number(metrics.test_acc, "{:.4f}"), 9),
+            ("lr", f"{metrics.lr:.2g}", 9),
+            ("s", f"{metrics.seconds:.1f}", 7),
+            ("images/s", f"{metrics.images_per_s:,.0f}", 10),
+        ]
+        shown = [column for column in columns if column[1]]
+        if not self.header_shown:
+            header = "".join(f"{name:>{width}}" for name, _, width in shown)
+            self.console.print(Text(header, style="bold"))
+            self.header_shown = True
+        self.console.print(Text("".join(f"{value:>{width}}" for _, value, width in shown)))
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else form.format(value)
+
+
+def show_result(console: Console, record: RunRecord, table: str) -> None:
+    """The run's end: its accuracy, what that accuracy is, and where everything lies."""
+    lines = []
+    if record.test_acc is not None:
+        what = f"test, epoch {record.weights_epoch}, evaluated once"
+        if record.test_acc_peak is not None:
+            what = (
+                f"test, last epoch; peak {record.test_acc_peak:.4f} in epoch "
+                f"{record.test_peak_epoch}, picked on test"
+            )
+        lines.append(f"test_acc {record.test_acc:.4f}  ({what})")
+    if record.val_acc is not None:
+        lines.append(f"val_acc  {record.val_acc:.4f}  (best in epoch {record.best_epoch})")
+    lines.append(f"run      {record.run_dir}")
+    lines.append(f"row      {record.run_id} in {table} ({record.status})")
+    console.print(Text("\n".join(lines)), soft_wrap=True)

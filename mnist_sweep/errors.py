@@ -1,0 +1,29 @@
+"""Mistakes of the user's, said in one line each."""
+
+from pydantic import ValidationError
+
+
+class UserError(Exception):
+    """A mistake that the user can mend: one line with key, value and remedy. Exit code 2."""
+
+
+class OverBudgetError(UserError):
+    """A net that does not fit the budget; its run is recorded as `infeasible`."""
+
+
+def validation_message(error: ValidationError, group: str) -> str:
+    """All findings of pydantic on one line, each as `group.key=value: what is wrong`."""
+    findings = []
+    for finding in error.errors(include_url=False):
+        key = ".".join([group, *map(str, finding["loc"])]).strip(".")
+        problem = finding["msg"].removeprefix("Value error, ")
+        match finding["type"]:
+            case "extra_forbidden" | "unexpected_keyword_argument":
+                findings.append(f"{key}: no such key; remove it")
+            case "missing" | "missing_argument" | "missing_keyword_only_argument":
+                findings.append(f"{key}: missing; give it a value")
+            case "value_error" if not finding["loc"]:
+                findings.append(problem)
+            case _:
+                findings.append(f"{key}={finding['input']!r}: {problem[0].lower()}{problem[1:]}")
+    return "; ".join(findings)

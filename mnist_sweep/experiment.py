@@ -1,0 +1,89 @@
+"""The one conversion from Hydra's config to typed objects."""
+
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+from pydantic import ValidationError
+from torch import nn
+
+from mnist_sweep.augment import Augmentation
+from mnist_sweep.config import Settings
+from mnist_sweep.errors import UserError, validation_message
+from mnist_sweep.optimizers import Optimizer
+from mnist_sweep.schedulers import Plateau, Scheduler
+
+Leaf = TypeVar("Leaf")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A run's typed configuration. The model holds the seed's initial weights."""
+
+    settings: Settings
+    model: nn.Module
+    optimizer: Optimizer
+    scheduler: Scheduler
+    augmentation: tuple[Augmentation, ...]
+    """Applied in this order."""
+
+
+def to_experiment(cfg: DictConfig) -> Experiment:
+    """
+    Raises:
+        UserError: a key is unknown or missing, a value has the wrong type or is out of range, or
+            two choices do not go together.
+    """
+    leaves = ("model", "optimizer", "scheduler", "augmentation")
+    plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
+    try:
+        settings = Settings(**{key: plain[key] for key in plain if key not in leaves})
+    except ValidationError as error:
+        raise UserError(validation_message(error, "")) from error
+    torch.manual_seed(settings.seed)
+    experiment = Experiment(
+        settings=settings,
+        model=_leaf(cfg.model, "model", nn.Module),
+        optimizer=_leaf(cfg.optimizer, "optimizer", Optimizer),
+        scheduler=_leaf(cfg.scheduler, "scheduler", Scheduler),
+        augmentation=tuple(
+            _leaf(node, f"augmentation.{name}", Augmentation)
+            for name, node in cfg.augmentation.items()
+        ),
+    )
+    _check_monitor(experiment)
+    return experiment
+
+
+def _leaf(node: DictConfig, key: str, kind: type[Leaf]) -> Leaf:
+    """Calls the class that a config node names, with the node's values."""
+    try:
+        leaf = instantiate(node, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, ValidationError):
+            raise UserError(validation_message(error.__cause__, key)) from error
+        if isinstance(error.__cause__, ValueError):
+            raise UserError(f"{key}: {error.__cause__}") from error
+        raise UserError(f"{key}: {str(error).splitlines()[0]}") from error
+    if not isinstance(leaf, kind):
+        raise UserError(
+            f"{key}._target_={node.get('_target_')}: is no {kind.__name__}; "
+            f"choose one of the group's files, or a class that derives from it"
+        )
+    return leaf
+
+
+def _check_monitor(experiment: Experiment) -> None:
+    scheduler, protocol = experiment.scheduler, experiment.settings.protocol.name
+    if not isinstance(scheduler, Plateau):
+        return
+    seen = {"select": ("train", "val"), "final": ("train",), "published": ("train", "test")}
+    if not scheduler.monitor.startswith(seen[protocol]):
+        usable = " or ".join(f"{part}_acc" for part in seen[protocol])
+        raise UserError(
+            f"scheduler.monitor={scheduler.monitor}: protocol={protocol} does not measure that "
+            f"every epoch; use scheduler.monitor={usable}, or another scheduler"
+        )

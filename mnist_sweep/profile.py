@@ -1,0 +1,173 @@
+"""What a net costs, without training it: parameters, multiply-accumulates, receptive field."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from mnist_sweep.config import IMAGE_SIZE, BudgetConfig
+from mnist_sweep.errors import OverBudgetError
+from mnist_sweep.models.blocks import GlobalAvgPool, Unit
+
+
+@dataclass(frozen=True)
+class LayerProfile:
+    """One row of the layer table; shape is the output's, without the batch."""
+
+    label: str
+    shape: tuple[int, ...]
+    receptive_field: int
+    """Pixels of the input, along one side, that one output value can see (padding included)."""
+    num_params: int
+    macs: int
+
+
+@dataclass(frozen=True)
+class Profile:
+    layers: tuple[LayerProfile, ...]
+    num_params: int
+    macs: int
+    """Multiply-accumulates of convolutions and linear layers for one image; biases not counted."""
+    receptive_field: int
+
+
+class _Tracer(fx.Tracer):
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return isinstance(m, Unit | GlobalAvgPool) or super().is_leaf_module(
+            m, module_qualified_name
+        )
+
+
+class _Profiler(fx.Interpreter):
+    """Runs a traced net on one image and notes each module's costs.
+
+    field: for each node, (receptive field, jump): how many input pixels a value sees, and how many
+    lie between neighbouring values. Where branches join, the larger of each holds.
+    """
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.field: dict[fx.Node, tuple[int, int]] = {}
+        self.layers: list[LayerProfile] = []
+
+    def run_node(self, n: fx.Node) -> Any:
+        before = [self.field[node] for node in n.all_input_nodes] or [(1, 1)]
+        self.here = (max(field for field, _ in before), max(jump for _, jump in before))
+        result = super().run_node(n)
+        self.field[n] = self.here
+        return result
+
+    def call_module(self, target: Any, args: Any, kwargs: Any) -> Any:
+        module = self.fetch_attr(target)
+        layers = list(module) if isinstance(module, Unit) else [module]
+        value: Tensor = args[0]
+        macs = 0
+        for layer in layers:
+            self.here = _widen(layer, value, *self.here)
+            value = layer(value)
+            macs += _macs(layer, value)
+        label = ", ".join(map(describe, layers))
+        num_params = count_params(module)
+        self.layers.append(
+            LayerProfile(label, tuple(value.shape[1:]), self.here[0], num_params, macs)
+        )
+        return value
+
+
+def count_params(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def profile(model: nn.Module) -> Profile:
+    """Costs of one (1, 28, 28) image's forward pass; leaves the model as it was.
+
+    A forward method must not branch on values, and pooling must be a module, not a function.
+    """
+    training = model.training
+    model.eval()
+    try:
+        traced = fx.GraphModule(model, _Tracer().trace(model))
+        profiler = _Profiler(traced)
+        with torch.no_grad():
+            parameter = next(model.parameters())
+            profiler.run(parameter.new_zeros(1, 1, IMAGE_SIZE, IMAGE_SIZE))
+    finally:
+        model.train(training)
+    return Profile(
+        layers=tuple(profiler.layers),
+        num_params=count_params(model),
+        macs=sum(layer.macs for layer in profiler.layers),
+        receptive_field=max(layer.receptive_field for layer in profiler.layers),
+    )
+
+
+def check_budget(costs: Profile, budget: BudgetConfig) -> None:
+    """
+    Raises:
+        OverBudgetError: the net has more parameters or multiply-accumulates than allowed.
+    """
+    for key, what, cost, limit in (
+        ("max_params", "parameters", costs.num_params, budget.max_params),
+        ("max_macs", "multiply-accumulates", costs.macs, budget.max_macs),
+    ):
+        if limit is not None and cost > limit:
+            raise OverBudgetError(
+                f"the model has {cost:,} {what}, over budget.{key}={limit}; nothing was trained. "
+                f"Choose a smaller model or raise the limit: budget.{key}={cost}"
+            )
+
+
+def _widen(layer: nn.Module, value: Tensor, field: int, jump: int) -> tuple[int, int]:
+    """Receptive field and jump after `layer`, whose input is `value` (1, C, H, W)."""
+    match layer:
+        case nn.Conv2d():
+            kernel, stride = layer.dilation[0] * (layer.kernel_size[0] - 1) + 1, layer.stride[0]
+        case nn.MaxPool2d() | nn.AvgPool2d():
+            kernel, stride = _side(layer.kernel_size), _side(layer.stride)
+        case GlobalAvgPool() | nn.AdaptiveAvgPool2d() | nn.AdaptiveMaxPool2d() | nn.Flatten():
+            kernel = stride = value.shape[-1] if value.ndim == 4 else 1
+        case _:
+            kernel = stride = 1
+    return field + (kernel - 1) * jump, jump * stride
+
+
+def _side(size: int | tuple[int, ...]) -> int:
+    return size if isinstance(size, int) else size[0]
+
+
+def _macs(layer: nn.Module, output: Tensor) -> int:
+    match layer:
+        case nn.Conv2d():
+            side_h, side_w = layer.kernel_size
+            return output.numel() * side_h * side_w * layer.in_channels // layer.groups
+        case nn.Linear():
+            return output.numel() * layer.in_features
+    return 0
+
+
+def describe(layer: nn.Module) -> str:
+    """A layer in the words of the field: `conv 1-8 3x3 valid`, `BN`, `maxpool 2`."""
+    words: dict[type[nn.Module], Callable[[Any], str]] = {
+        nn.Conv2d: _describe_conv,
+        nn.BatchNorm2d: lambda _: "BN",
+        nn.MaxPool2d: lambda pool: f"maxpool {pool.kernel_size}",
+        nn.AvgPool2d: lambda pool: f"avgpool {pool.kernel_size}",
+        nn.Dropout: lambda dropout: f"dropout {dropout.p:g}",
+        nn.Dropout2d: lambda dropout: f"dropout2d {dropout.p:g}",
+        nn.Linear: lambda linear: f"linear {linear.in_features}-{linear.out_features}",
+        nn.Flatten: lambda _: "flatten",
+        GlobalAvgPool: lambda _: "global avgpool",
+    }
+    return words.get(type(layer), lambda other: type(other).__name__)(layer)
+
+
+def _describe_conv(conv: nn.Conv2d) -> str:
+    side = "x".join(map(str, conv.kernel_size))
+    depthwise = "depthwise " if conv.groups == conv.in_channels > 1 else ""
+    padding = ""
+    if conv.kernel_size != (1, 1):
+        padding = " valid" if conv.padding == (0, 0) else " same"
+    stride = f" stride {conv.stride[0]}" if conv.stride[0] > 1 else ""
+    return f"{depthwise}conv {conv.in_channels}-{conv.out_channels} {side}{padding}{stride}"

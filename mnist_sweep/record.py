@@ -1,0 +1,322 @@
+"""What a run leaves behind: its directory, and its row in the results table.
+
+The table is a CSV that many processes append to: under a lock, with one write and one fsync. A row
+is one line, always, so a line cut short by a power failure is found and mended by the next append.
+`rebuild` makes the table anew from the run directories.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import logging
+import math
+import os
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from filelock import FileLock
+
+from mnist_sweep.errors import UserError
+from mnist_sweep.metrics import EpochMetrics
+
+log = logging.getLogger(__name__)
+
+Status = Literal["completed", "diverged", "interrupted", "failed", "pruned", "infeasible"]
+
+HISTORY = "history.csv"
+RESULT = "result.json"
+CHECKPOINT = "checkpoint.pt"
+MODEL = "model.pt"
+
+
+@dataclass
+class RunRecord:
+    """One row of the results table, in the order of its columns; None is an empty cell.
+
+    Accuracies are fractions of 1, losses nats, times seconds.
+    """
+
+    run_id: str
+    status: Status
+    groups: dict[str, str | None]
+    """The choice of each config group, a column each; `data` is the set really used."""
+    seed: int
+    num_params: int | None = None
+    macs: int | None = None
+    receptive_field: int | None = None
+    epochs: int | None = None
+    epochs_done: int = 0
+    batch_size: int | None = None
+    lr: float | None = None
+    """The optimizer's, at the top of the schedule."""
+    train_images: int | None = None
+    val_images: int | None = None
+    test_images: int | None = None
+    train_acc: float | None = None
+    train_loss: float | None = None
+    val_acc: float | None = None
+    """Of the weights that are tested; averaged ones where weight averaging is on."""
+    val_loss: float | None = None
+    val_acc_raw: float | None = None
+    val_loss_raw: float | None = None
+    best_epoch: int | None = None
+    """The first epoch with the highest val_acc."""
+    weights_epoch: int | None = None
+    """The epoch whose weights were tested and saved."""
+    test_acc: float | None = None
+    test_loss: float | None = None
+    test_acc_raw: float | None = None
+    test_loss_raw: float | None = None
+    test_acc_peak: float | None = None
+    """protocol=published only: the best epoch's, picked on test. Not a result; never rank by it."""
+    test_peak_epoch: int | None = None
+    seconds: float | None = None
+    """Of the whole run in its last process, loading and evaluation included."""
+    train_seconds: float | None = None
+    images_per_s: float | None = None
+    peak_rss_mb: float | None = None
+    device: str | None = None
+    precision: str | None = None
+    threads: int | None = None
+    mnist_sweep_version: str | None = None
+    torch_version: str | None = None
+    python_version: str | None = None
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    config_hash: str | None = None
+    """Equal for runs that differ in nothing but the seed."""
+    overrides: str = ""
+    run_dir: str = ""
+    started: str = ""
+    """ISO 8601, UTC."""
+    error: str | None = None
+    study: str | None = None
+    trial: int | None = None
+
+    def row(self) -> dict[str, Any]:
+        """Column -> value, with a column for each group."""
+        flat: dict[str, Any] = {}
+        for name, value in asdict(self).items():
+            flat.update(value if name == "groups" else {name: value})
+        return flat
+
+    def learn(self, history: Sequence[EpochMetrics]) -> None:
+        """Takes over what the epochs so far measured."""
+        last = history[-1]
+        self.epochs_done = last.epoch
+        self.train_acc, self.train_loss = last.train_acc, last.train_loss
+        self.val_acc, self.val_loss = last.val_acc, last.val_loss
+        self.val_acc_raw, self.val_loss_raw = last.val_acc_raw, last.val_loss_raw
+        self.train_seconds = sum(metrics.seconds for metrics in history)
+        self.images_per_s = sum(m.images_per_s * m.seconds for m in history) / self.train_seconds
+        watched = [(metrics.test_acc, -metrics.epoch) for metrics in history if metrics.test_acc]
+        if watched:
+            self.test_acc_peak, negative_epoch = max(watched)
+            self.test_peak_epoch = -negative_epoch
+
+
+def run_id_of(run_dir: Path) -> str:
+    """A short name for the run in this directory; a letter first, so that no reader takes it for
+    a number."""
+    return "r" + hashlib.sha256(str(run_dir.resolve()).encode()).hexdigest()[:9]
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file whole or not at all, and onto the disk."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def write_history(run_dir: Path, history: Sequence[EpochMetrics]) -> None:
+    names = [column.name for column in fields(EpochMetrics)]
+    rows = [[_cell(getattr(metrics, name)) for name in names] for metrics in history]
+    write_whole(run_dir / HISTORY, _lines([names, *rows]))
+
+
+def write_result(run_dir: Path, record: RunRecord) -> None:
+    finite = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in record.row().items()
+    }
+    write_whole(run_dir / RESULT, json.dumps(finite, indent=1, allow_nan=False) + "\n")
+
+
+def check_writable(run_dir: Path) -> None:
+    """
+    Raises:
+        UserError: the directory takes no file of the size that a run writes.
+    """
+    try:
+        with tempfile.TemporaryFile(dir=run_dir) as probe:
+            probe.write(b"\0" * (1 << 20))
+            probe.flush()
+            os.fsync(probe.fileno())
+    except OSError as error:
+        raise UserError(
+            f"hydra.run.dir={run_dir} cannot be written ({error.strerror}): "
+            "make room there, or choose another directory"
+        ) from error
+
+
+@dataclass
+class ResultsTable:
+    path: Path
+    lock: FileLock = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
+
+    def check(self) -> None:
+        """Whether a row could be appended now; changes nothing that is there.
+
+        Raises:
+            UserError: the path is a directory, cannot be written, or holds another kind of table.
+        """
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.lock, self.path.open("ab"):
+                self._header()
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def append(self, record: RunRecord, *, replace: bool = False) -> None:
+        """Adds the run's row; with `replace`, drops an older row of the same run first.
+
+        Raises:
+            UserError: as `check`.
+        """
+        row = {name: _cell(value) for name, value in record.row().items()}
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.lock:
+                self._mend()
+                header = self._header()
+                missing = [name for name in row if name not in header]
+                if not header or missing or replace:
+                    self._rewrite([*header, *missing], row["run_id"] if replace else None)
+                    header += missing
+                line = _lines([[row.get(name, "") for name in header]]).encode()
+                with self.path.open("ab", buffering=0) as file:
+                    file.write(line)
+                    os.fsync(file.fileno())
+        except OSError as error:
+            raise self._unusable(error) from error
+
+    def rows(self) -> list[dict[str, str]]:
+        """Every whole row as text; lines that do not fit the header are left out."""
+        if not self.path.exists():
+            return []
+        reader = csv.reader(io.StringIO(self._text()))
+        header = next(reader, [])
+        return [dict(zip(header, line, strict=True)) for line in reader if len(line) == len(header)]
+
+    def _text(self) -> str:
+        return self.path.read_text(encoding="utf-8", errors="replace").replace("\0", "")
+
+    def _header(self) -> list[str]:
+        """The columns; none for a new or empty file."""
+        if not self.path.exists():
+            return []
+        with self.path.open("rb") as file:
+            line = file.readline()
+        header = next(csv.reader([line.decode("utf-8", errors="replace").strip()]), [])
+        if header and not {"run_id", "status"} <= set(header):
+            raise UserError(
+                f"record.table={self.path} is another kind of table (no columns run_id and "
+                "status): move it away, or set record.table to another file"
+            )
+        return header
+
+    def _mend(self) -> None:
+        """Sets a last line without its end aside, into `<table>.torn`."""
+        if not self.path.exists():
+            return
+        with self.path.open("r+b") as file:
+            size = file.seek(0, os.SEEK_END)
+            if size == 0 or _last_byte(file) == b"\n":
+                return
+            file.seek(0)
+            end = file.read().rfind(b"\n") + 1
+            self._header()  # a foreign table must be left as it is
+            file.seek(end)
+            torn = file.read()
+            with self.path.with_name(f"{self.path.name}.torn").open("ab") as aside:
+                aside.write(torn + b"\n")
+            file.truncate(end)
+        log.warning(
+            "%s ended in a torn line, now in %s.torn; if its run is missing, run "
+            "python -m mnist_sweep.report rebuild",
+            self.path,
+            self.path.name,
+        )
+
+    def _rewrite(self, header: list[str], without_run: str | None) -> None:
+        """The same rows under a new header, missing cells empty."""
+        lines = [header]
+        for old in self.rows():
+            if old["run_id"] != without_run:
+                lines.append([old.get(name, "") for name in header])
+        write_whole(self.path, _lines(lines))
+
+    def _unusable(self, error: OSError) -> UserError:
+        return UserError(
+            f"record.table={self.path} cannot be written ({error.strerror or error}): "
+            "set record.table to a file that can"
+        )
+
+
+def rebuild(table: ResultsTable, roots: Iterable[Path]) -> int:
+    """Writes the table anew from every result.json below `roots`; returns the number of runs.
+
+    The old table, if there is one, is kept as `<table>.bak`. A run whose result.json cannot be
+    read is named in a warning and left out.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted(file for root in roots for file in root.rglob(RESULT)):
+        try:
+            row = json.loads(path.read_text(encoding="utf-8"))
+            found[row["run_id"]] = row
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            log.warning("%s is left out: %s", path, error)
+    rows = sorted(found.values(), key=lambda row: str(row.get("started")))
+    header = list(dict.fromkeys(name for row in rows for name in row))
+    lines = [[_cell(row.get(name)) for name in header] for row in rows]
+    table.check()
+    with table.lock:
+        if table.path.stat().st_size:
+            os.replace(table.path, table.path.with_name(f"{table.path.name}.bak"))
+        write_whole(table.path, _lines([header, *lines]) if rows else "")
+    return len(rows)
+
+
+def _cell(value: Any) -> str:
+    """A value as one line of text; None and NaN are empty."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float):
+        return f"{value:.8g}"
+    return " ".join(str(value).replace("\0", "").split())
+
+
+def _lines(rows: Iterable[Sequence[str]]) -> str:
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(rows)
+    return out.getvalue()
+
+
+def _last_byte(file: io.BufferedRandom) -> bytes:
+    file.seek(-1, os.SEEK_END)
+    return file.read(1)

@@ -1,0 +1,283 @@
+"""One run, from Hydra's config to its row in the results table."""
+
+import hashlib
+import json
+import math
+import os
+import platform
+import resource
+import shlex
+import subprocess
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+from rich.console import Console
+
+from mnist_sweep import __version__
+from mnist_sweep.console import (
+    EpochLines,
+    budget_line,
+    make_console,
+    show_data,
+    show_profile,
+    show_result,
+    warn,
+)
+from mnist_sweep.data import Dataset, fetch, load
+from mnist_sweep.errors import OverBudgetError, UserError
+from mnist_sweep.experiment import Experiment, to_experiment
+from mnist_sweep.metrics import EpochMetrics
+from mnist_sweep.profile import Profile, check_budget, profile
+from mnist_sweep.record import (
+    CHECKPOINT,
+    MODEL,
+    RESULT,
+    ResultsTable,
+    RunRecord,
+    check_writable,
+    run_id_of,
+    write_history,
+    write_result,
+)
+from mnist_sweep.train import best_epoch, settle, train
+
+NOT_IN_HASH = ("seed", "resume", "record", "data.root", "data.download")
+
+
+class DivergedError(Exception):
+    """The run is over and recorded, and its loss is no number. Exit code 1."""
+
+
+def run(cfg: DictConfig) -> float:
+    """Trains what `cfg` says, leaves a row, and returns val_acc (NaN where there is none).
+
+    Raises:
+        UserError: the configuration, the data or the output directory will not do.
+        DivergedError: of a single run; in a multirun the row and NaN say so, and the sweep goes on.
+            So it is with a net over budget.
+    """
+    start = time.perf_counter()
+    hydra = HydraConfig.get()
+    in_sweep = hydra.mode == RunMode.MULTIRUN
+    run_dir = Path(hydra.runtime.output_dir)
+    experiment = to_experiment(cfg)
+    settings = experiment.settings
+    if settings.resume is not None:
+        _check_same_config(cfg, run_dir)
+    check_writable(run_dir)
+    tables = [ResultsTable(Path(settings.record.table))]
+    sweep_table = ResultsTable(run_dir.parent / "results.csv")
+    if in_sweep or (settings.resume is not None and sweep_table.path.exists()):
+        tables.append(sweep_table)
+    for table in tables:
+        table.check()
+
+    console = make_console()
+    costs = profile(experiment.model)
+    record = _new_record(cfg, experiment, costs, run_dir)
+    replace = settings.resume is not None or (run_dir / RESULT).exists()
+    try:
+        check_budget(costs, settings.budget)
+        _train(experiment, costs, run_dir, record, console, brief=in_sweep)
+    except OverBudgetError as error:
+        record.status, record.error = "infeasible", str(error)
+        if not in_sweep:
+            raise
+        warn(console, "over budget", str(error))
+    except KeyboardInterrupt:
+        record.status = "interrupted"
+        raise
+    except Exception as error:
+        record.status, record.error = "failed", f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        record.seconds = time.perf_counter() - start
+        record.peak_rss_mb = _peak_rss_mb()
+        write_result(run_dir, record)
+        for table in tables:
+            table.append(record, replace=replace)
+        show_result(console, record, settings.record.table)
+    if record.status == "diverged" and not in_sweep:
+        raise DivergedError(str(record.error))
+    return math.nan if record.val_acc is None or record.status != "completed" else record.val_acc
+
+
+def _train(
+    experiment: Experiment,
+    costs: Profile,
+    run_dir: Path,
+    record: RunRecord,
+    console: Console,
+    *,
+    brief: bool,
+) -> None:
+    """Loads, trains, tests and saves, filling the record on the way. brief: no layer table."""
+    settings, trainer = experiment.settings, experiment.settings.trainer
+    machine = settle(trainer)
+    record.device, record.precision = str(machine.device), machine.precision
+    record.threads = machine.threads
+    # The controller of a sweep has fetched already; its workers must not.
+    problem = None if brief else fetch(settings.data)
+    data = load(settings.data, settings.protocol)
+    record.groups["data"] = data.name
+    sizes = _limited_sizes(data, trainer.limit_train, trainer.limit_val)
+    record.train_images, record.val_images, record.test_images = sizes
+    if settings.data.name == "auto" and data.name == "digits":
+        warn(
+            console,
+            "NOT MNIST",
+            "MNIST is not here, so this run uses scikit-learn's 1,797 small digits. Its figures "
+            f"say nothing about MNIST. {problem or ''}",
+        )
+    show_data(console, data, sizes)
+    if brief:
+        console.print(f"model   {record.groups['model']}: {budget_line(costs, settings.budget)}")
+    else:
+        show_profile(console, costs, settings.budget)
+
+    checkpoint = run_dir / CHECKPOINT if trainer.checkpoint_every or settings.resume else None
+    history: list[EpochMetrics] = []
+
+    def on_epoch(so_far: list[EpochMetrics]) -> None:
+        history[:] = so_far
+        record.learn(history)
+        record.best_epoch = best_epoch(history)
+        write_history(run_dir, history)
+        lines.epoch(history)
+
+    with EpochLines(console, trainer.epochs, trainer.epochs * sizes[0], done=0) as lines:
+        result = train(
+            experiment,
+            data,
+            machine,
+            on_step=lines.step,
+            on_epoch=on_epoch,
+            checkpoint=checkpoint,
+        )
+    record.status = result.status
+    record.weights_epoch = result.weights_epoch
+    if result.status == "diverged":
+        record.error = (
+            f"the training loss is no finite number in epoch {record.epochs_done}; "
+            f"try a lower optimizer.lr than {experiment.optimizer.lr:g}"
+        )
+    if result.test is not None and result.test_raw is not None:
+        record.test_acc, record.test_loss = result.test.acc, result.test.loss
+        record.test_acc_raw, record.test_loss_raw = result.test_raw.acc, result.test_raw.loss
+    chosen = result.history[result.weights_epoch - 1]
+    record.val_acc, record.val_loss = chosen.val_acc, chosen.val_loss
+    record.val_acc_raw, record.val_loss_raw = chosen.val_acc_raw, chosen.val_loss_raw
+    torch.save(result.weights, run_dir / MODEL)
+    if checkpoint is not None:
+        checkpoint.unlink(missing_ok=True)
+
+
+def _new_record(
+    cfg: DictConfig, experiment: Experiment, costs: Profile, run_dir: Path
+) -> RunRecord:
+    hydra = HydraConfig.get()
+    commit, dirty = _git_state()
+    return RunRecord(
+        run_id=run_id_of(run_dir),
+        status="failed",
+        groups=_group_choices(hydra.runtime.choices),
+        seed=experiment.settings.seed,
+        num_params=costs.num_params,
+        macs=costs.macs,
+        receptive_field=costs.receptive_field,
+        epochs=experiment.settings.trainer.epochs,
+        batch_size=experiment.settings.trainer.batch_size,
+        lr=experiment.optimizer.lr,
+        mnist_sweep_version=__version__,
+        torch_version=torch.__version__,
+        python_version=platform.python_version(),
+        git_commit=commit,
+        git_dirty=dirty,
+        config_hash=config_hash(cfg),
+        overrides=shlex.join(hydra.overrides.task),
+        run_dir=os.path.relpath(run_dir),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _group_choices(choices: DictConfig) -> dict[str, str | None]:
+    """The config groups in their order, Hydra's own left out; several choices joined by '+'."""
+    named = {}
+    for group, choice in choices.items():
+        if not str(group).startswith("hydra/"):
+            several = OmegaConf.is_list(choice)
+            named[str(group)] = "+".join(choice) if several else choice
+    return named
+
+
+def config_hash(cfg: DictConfig) -> str:
+    """A short digest of all that decides the result but the seed."""
+    text = json.dumps(_flat(cfg), sort_keys=True, default=str)
+    return "c" + hashlib.sha256(text.encode()).hexdigest()[:11]
+
+
+def _flat(cfg: DictConfig) -> dict[str, Any]:
+    """The resolved config as dotted keys, without what the result does not depend on."""
+    flat: dict[str, Any] = {}
+
+    def visit(prefix: str, value: Any) -> None:
+        if prefix in NOT_IN_HASH:
+            return
+        if isinstance(value, dict):
+            for key, child in value.items():
+                visit(f"{prefix}.{key}".strip("."), child)
+        else:
+            flat[prefix] = value
+
+    visit("", OmegaConf.to_container(cfg, resolve=True))
+    return flat
+
+
+def _check_same_config(cfg: DictConfig, run_dir: Path) -> None:
+    before = OmegaConf.load(run_dir / ".hydra" / "config.yaml")
+    assert isinstance(before, DictConfig)
+    old, new = _flat(before), _flat(cfg)
+    changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    if changed:
+        raise UserError(
+            f"resume={run_dir}: the config files have changed since that run began "
+            f"({', '.join(changed)}); restore them, or start a new run"
+        )
+
+
+def _limited_sizes(
+    data: Dataset, limit_train: int | None, limit_val: int | None
+) -> tuple[int, int | None, int]:
+    train, test = len(data.train.first(limit_train)), len(data.test.first(limit_val))
+    return train, None if data.val is None else len(data.val.first(limit_val)), test
+
+
+def _peak_rss_mb() -> float:
+    """Of this process since it started, in units of 10^6 bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+
+
+def _git_state() -> tuple[str | None, bool | None]:
+    """Commit of this code and whether it was changed since; None where it is no checkout."""
+    folder = Path(__file__).parent
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(folder), *arguments], capture_output=True, text=True, check=True
+        ).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", "__init__.py")
+        commit, _, dirty = git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"
+        ).partition("-")
+    except (OSError, subprocess.CalledProcessError):
+        return None, None
+    return commit, bool(dirty)

@@ -1,0 +1,370 @@
+"""Training one net: from an experiment and a data set to metrics and weights."""
+
+import ctypes
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from copy import deepcopy
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mnist_sweep.config import TrainerConfig
+from mnist_sweep.data import Dataset, Split
+from mnist_sweep.errors import UserError
+from mnist_sweep.experiment import Experiment
+from mnist_sweep.metrics import EpochMetrics, Score
+from mnist_sweep.optimizers import Stepper
+from mnist_sweep.schedulers import Clock
+
+Weights = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a run computes on, after every `auto` is settled."""
+
+    device: torch.device
+    precision: Literal["fp32", "bf16"]
+    threads: int
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """status: `diverged` when an epoch's mean training loss is no finite number.
+
+    test and test_raw: of the averaged and the raw weights, once, after the last epoch; None for a
+    run that diverged. weights: of `weights_epoch`, averaged where averaging is on.
+    """
+
+    status: Literal["completed", "diverged"]
+    history: list[EpochMetrics]
+    test: Score | None
+    test_raw: Score | None
+    weights: Weights
+    weights_epoch: int
+
+
+@dataclass
+class State:
+    """All that a later epoch depends on, with the seed: what a checkpoint holds."""
+
+    model: nn.Module
+    average: nn.Module | None
+    optimizer: Stepper
+    history: list[EpochMetrics]
+    best: dict[str, Weights]
+    """Weights of the epoch with the best val_acc: `model`, and `average` where there is one."""
+
+    @property
+    def averaged(self) -> nn.Module:
+        return self.model if self.average is None else self.average
+
+    def snapshot(self) -> dict[str, Weights]:
+        modules = {"model": self.model, "average": self.average}
+        return {
+            key: {name: value.clone() for name, value in module.state_dict().items()}
+            for key, module in modules.items()
+            if module is not None
+        }
+
+    def restore(self, weights: dict[str, Weights]) -> None:
+        self.model.load_state_dict(weights["model"])
+        if self.average is not None:
+            self.average.load_state_dict(weights["average"])
+
+    def save(self, path: Path) -> None:
+        """Writes the checkpoint, whole or not at all."""
+        content = {
+            "weights": self.snapshot(),
+            "optimizer": self.optimizer.state_dict(),
+            "history": [asdict(metrics) for metrics in self.history],
+            "best": self.best,
+        }
+        temporary = path.with_suffix(".tmp")
+        torch.save(content, temporary)
+        os.replace(temporary, path)
+
+    def load(self, path: Path, device: torch.device) -> None:
+        """
+        Raises:
+            UserError: the file is no checkpoint of this net and optimizer.
+        """
+        try:
+            content = torch.load(path, weights_only=True, map_location=device)
+            self.restore(content["weights"])
+            self.optimizer.load_state_dict(content["optimizer"])
+            self.history = [EpochMetrics(**metrics) for metrics in content["history"]]
+            self.best = content["best"]
+        except Exception as error:  # torch.load raises nearly anything on a damaged file
+            reason = str(error).splitlines()[0][:120]
+            raise UserError(
+                f"resume: {path} is damaged or of another net ({reason}); "
+                "start the run again without resume"
+            ) from error
+
+
+def settle(trainer: TrainerConfig) -> Machine:
+    """Decides what is `auto` and prepares torch accordingly.
+
+    Raises:
+        UserError: the device is not on this machine.
+    """
+    device = torch.device(_best_device() if trainer.device == "auto" else trainer.device)
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if (device.index or 0) >= count:
+            raise UserError(
+                f"trainer.device={trainer.device}: torch finds {count} CUDA devices here; "
+                "use trainer.device=cpu or auto"
+            )
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError("trainer.device=mps: not on this machine; use trainer.device=cpu or auto")
+    if trainer.threads != "auto":
+        torch.set_num_threads(trainer.threads)
+    torch.use_deterministic_algorithms(trainer.deterministic)
+    if device.type == "cpu":
+        _keep_freed_memory()
+    precision = trainer.precision
+    if precision == "auto":
+        precision = "bf16" if _has_fast_bf16(device) else "fp32"
+    return Machine(device, precision, torch.get_num_threads())
+
+
+def train(
+    experiment: Experiment,
+    data: Dataset,
+    machine: Machine,
+    *,
+    on_step: Callable[[int], None] = lambda images: None,
+    on_epoch: Callable[[list[EpochMetrics]], None] = lambda history: None,
+    checkpoint: Path | None = None,
+) -> TrainResult:
+    """Trains, evaluates after each epoch, tests at the end.
+
+    on_step: told the number of images of each batch. on_epoch: told the metrics of all epochs
+    so far; what it raises ends the run. checkpoint: file to go on from, where it exists, and to write to.
+    """
+    trainer = experiment.settings.trainer
+    watch_test = experiment.settings.protocol.name == "published"
+    train_split, val_split, test_split = (
+        None if split is None else split.first(limit).to(machine.device)
+        for split, limit in (
+            (data.train, trainer.limit_train),
+            (data.val, trainer.limit_val),
+            (data.test, trainer.limit_val),
+        )
+    )
+    assert train_split is not None and test_split is not None
+
+    model = experiment.model.to(machine.device, memory_format=torch.channels_last)
+    state = State(
+        model=model,
+        average=deepcopy(model).requires_grad_(False) if trainer.ema_horizon else None,
+        optimizer=experiment.optimizer.build(model),
+        history=[],
+        best={},
+    )
+    if checkpoint is not None and checkpoint.exists():
+        state.load(checkpoint, machine.device)
+
+    def score(net: nn.Module, split: Split) -> Score:
+        return evaluate(net, split, data, machine, trainer.eval_batch_size)
+
+    while len(state.history) < trainer.epochs:
+        start = time.perf_counter()
+        train_score, lr = train_epoch(experiment, data, train_split, state, machine, on_step)
+        seconds = time.perf_counter() - start
+        val, val_raw = _pair(score, state, val_split)
+        test, _ = _pair(score, state, test_split if watch_test else None)
+        metrics = EpochMetrics(
+            epoch=len(state.history) + 1,
+            lr=lr,
+            train_loss=train_score.loss,
+            train_acc=train_score.acc,
+            val_loss=val and val.loss,
+            val_acc=val and val.acc,
+            val_loss_raw=val_raw and val_raw.loss,
+            val_acc_raw=val_raw and val_raw.acc,
+            test_loss=test and test.loss,
+            test_acc=test and test.acc,
+            seconds=seconds,
+            images_per_s=len(train_split) / seconds,
+        )
+        state.history.append(metrics)
+        if best_epoch(state.history) == metrics.epoch and trainer.weights == "best":
+            state.best = state.snapshot()
+        if checkpoint is not None and _is_due(metrics.epoch, trainer):
+            state.save(checkpoint)
+        on_epoch(state.history)
+        if not math.isfinite(metrics.train_loss):
+            weights = state.averaged.state_dict()
+            return TrainResult("diverged", state.history, None, None, weights, metrics.epoch)
+        if _should_stop_early(state.history, trainer):
+            break
+
+    weights_epoch = len(state.history)
+    if trainer.weights == "best":
+        state.restore(state.best)
+        weights_epoch = best_epoch(state.history) or weights_epoch
+    test, test_raw = _pair(score, state, test_split)
+    weights = state.averaged.state_dict()
+    return TrainResult("completed", state.history, test, test_raw, weights, weights_epoch)
+
+
+def train_epoch(
+    experiment: Experiment,
+    data: Dataset,
+    split: Split,
+    state: State,
+    machine: Machine,
+    on_step: Callable[[int], None],
+) -> tuple[Score, float]:
+    """One pass over `split` in a random order; returns the training score and the last lr.
+
+    Everything random is drawn from (seed, epoch), so that an epoch depends on the state before it
+    and on nothing else. Nothing here waits for the device before the epoch is over.
+    """
+    trainer, epoch = experiment.settings.trainer, len(state.history)
+    seeds = np.random.SeedSequence([experiment.settings.seed, epoch]).generate_state(3, np.uint64)
+    torch.manual_seed(int(seeds[0]))  # dropout
+    order_generator = torch.Generator().manual_seed(int(seeds[1]))
+    augment_generator = torch.Generator(machine.device).manual_seed(int(seeds[2]))
+
+    order = torch.randperm(len(split), generator=order_generator).to(machine.device)
+    batches = order.split(trainer.batch_size)
+    decay = math.exp(-1 / (trainer.ema_horizon * len(batches))) if trainer.ema_horizon else 0.0
+    parameters = list(state.model.parameters())
+    loss_sum = torch.zeros((), device=machine.device)
+    num_correct = torch.zeros((), device=machine.device, dtype=torch.int64)
+    lr = 0.0
+    state.model.train()
+    for step, positions in enumerate(batches, start=epoch * len(batches)):
+        clock = Clock(step, len(batches), trainer.epochs, state.history)
+        factor = experiment.scheduler.factor(clock)
+        for group in state.optimizer.param_groups:
+            lr = group["lr"] = group["initial_lr"] * factor
+
+        images, labels = split.batch(positions)
+        for augmentation in experiment.augmentation:
+            images = augmentation(images, augment_generator)
+        images = data.normalise(images)
+        with machine.autocast():
+            logits = state.model(images)
+        logits = logits.float()
+        loss = F.cross_entropy(logits, labels, label_smoothing=trainer.label_smoothing)
+
+        state.optimizer.zero_grad()
+        loss.backward()
+        if trainer.grad_clip_norm is not None:
+            nn.utils.clip_grad_norm_(parameters, trainer.grad_clip_norm)
+        state.optimizer.step()
+        if state.average is not None:
+            update_average(state.average, state.model, min(decay, (step + 1) / (step + 10)))
+
+        loss_sum += loss.detach() * len(labels)
+        num_correct += (logits.detach().argmax(1) == labels).sum()
+        on_step(len(labels))
+    return Score(loss_sum.item() / len(split), num_correct.item() / len(split)), lr
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """average = decay * average + (1 - decay) * model, batch-norm statistics included."""
+    pairs = [
+        (mean, now)
+        for mean, now in zip(_tensors(average), _tensors(model), strict=True)
+        if mean.is_floating_point()
+    ]
+    means, nows = zip(*pairs, strict=True)
+    torch._foreach_lerp_(means, nows, 1 - decay)
+
+
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module, split: Split, data: Dataset, machine: Machine, batch_size: int
+) -> Score:
+    """Loss and accuracy of `model` in evaluation mode over a whole split."""
+    model.eval()
+    loss_sum = torch.zeros((), device=machine.device)
+    num_correct = torch.zeros((), device=machine.device, dtype=torch.int64)
+    for positions in torch.arange(len(split), device=machine.device).split(batch_size):
+        images, labels = split.batch(positions)
+        with machine.autocast():
+            logits = model(data.normalise(images))
+        logits = logits.float()
+        loss_sum += F.cross_entropy(logits, labels, reduction="sum")
+        num_correct += (logits.argmax(1) == labels).sum()
+    return Score(loss_sum.item() / len(split), num_correct.item() / len(split))
+
+
+def best_epoch(history: list[EpochMetrics]) -> int | None:
+    """The first epoch with the highest val_acc; None without a validation set."""
+    scored = [(metrics.val_acc, -metrics.epoch) for metrics in history if metrics.val_acc is not None]
+    return -max(scored)[1] if scored else None
+
+
+def _pair(
+    score: Callable[[nn.Module, Split], Score], state: State, split: Split | None
+) -> tuple[Score | None, Score | None]:
+    """Scores of the averaged and of the raw weights (the same where nothing is averaged)."""
+    if split is None:
+        return None, None
+    raw = score(state.model, split)
+    return (raw if state.average is None else score(state.average, split)), raw
+
+
+def _should_stop_early(history: list[EpochMetrics], trainer: TrainerConfig) -> bool:
+    best = best_epoch(history)
+    if trainer.early_stopping is None or best is None:
+        return False
+    return len(history) - best >= trainer.early_stopping
+
+
+def _is_due(epoch: int, trainer: TrainerConfig) -> bool:
+    return trainer.checkpoint_every > 0 and epoch % trainer.checkpoint_every == 0
+
+
+def _tensors(module: nn.Module) -> Iterator[Tensor]:
+    yield from module.parameters()
+    yield from module.buffers()
+
+
+def _best_device() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _has_fast_bf16(device: torch.device) -> bool:
+    """On a CPU only matrix units (AMX) count: with AVX512-BF16 alone, bf16 took 1.3 x fp32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))
+
+
+def _keep_freed_memory() -> None:
+    """Stops glibc from handing large blocks back to the kernel after every step.
+
+    Each step frees and allocates the same activations; paging them in anew costs a tenth to a
+    third of it, more with larger batches.
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            m_trim_threshold, m_mmap_threshold = -1, -3
+            mallopt(m_mmap_threshold, 1 << 30)
+            mallopt(m_trim_threshold, (1 << 31) - 1)
