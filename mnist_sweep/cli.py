@@ -1,37 +1,58 @@
 """The command line: `python -m mnist_sweep`. Hydra does the work; this file words its errors."""
 
+import difflib
 import os
+import re
 import signal
 import sys
 import traceback
 from pathlib import Path
 from types import FrameType
-from typing import Any
 
 import hydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 EXIT_FAILURE, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 
+PACKAGE = Path(__file__).parent
+# Inside the package once installed, beside it in a checkout.
+CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
 
-def _config_dir() -> Path:
-    """conf/ inside the installed package, or beside it in a checkout."""
-    package = Path(__file__).parent
-    return next(path for path in (package / "conf", package.parent / "conf") if path.is_dir())
+# What a config may name as `_target_`. The environment, unlike a config, is the user's own word.
+TARGETS = [
+    *(f"mnist_sweep.{module}.*" for module in ("models", "optimizers", "schedulers", "augment")),
+    "mnist_sweep.sweep_progress.SweepProgress",
+    *os.environ.get("MNIST_SWEEP_TARGETS", "").split(),
+]
+
+_entry_process: int | None = None
 
 
-@hydra.main(
-    config_path=str(_config_dir()), config_name="config", execution_whitelist=["mnist_sweep.*"]
-)
+class _SingleRunError(BaseException):
+    """Carries a run's expected error past Hydra, which reports every `Exception` in its own way."""
+
+
+@hydra.main(config_path=str(CONF), config_name="config", execution_whitelist=TARGETS)
 def app(cfg: DictConfig) -> float:
-    from mnist_sweep.run import run  # here, so that --help and --cfg import no torch
+    # Here, so that --help and --cfg import no torch.
+    from mnist_sweep.errors import UserError
+    from mnist_sweep.run import DivergedError, run
 
-    return run(cfg)
+    try:
+        return run(cfg, may_fetch=_entry_process == os.getpid())
+    except (UserError, DivergedError) as error:
+        if HydraConfig.get().mode == RunMode.MULTIRUN:
+            raise
+        raise _SingleRunError from error
 
 
 def main() -> int:
     """Returns the exit code: 0, 1 for a failure, 2 for a mistake of the user's."""
+    global _entry_process
+    _entry_process = os.getpid()
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises; it is worded here, once for all
     signal.signal(signal.SIGTERM, _interrupt)
@@ -41,10 +62,12 @@ def main() -> int:
     except KeyboardInterrupt:
         print("interrupted; finished epochs are kept: resume=<run dir> goes on", file=sys.stderr)
         return EXIT_INTERRUPTED
-    except Exception as error:
+    except (Exception, _SingleRunError) as caught:
+        error = caught.__cause__ if isinstance(caught, _SingleRunError) else caught
+        assert isinstance(error, Exception)
         if full_error:
-            traceback.print_exc()
-        message, code = word(error)
+            traceback.print_exception(error)
+        message, code = word(error, sys.argv[1:])
         print(f"error: {message}", file=sys.stderr)
         return code
     return 0
@@ -60,11 +83,11 @@ def expand_resume(arguments: list[str]) -> list[str]:
     Raises:
         UserError: the directory is no run, the run is complete, or other overrides stand beside.
     """
-    from mnist_sweep.errors import UserError
-
     given = [argument for argument in arguments if argument.startswith("resume=")]
     if not given or given[-1] == "resume=null":
         return arguments
+    from mnist_sweep.errors import UserError
+
     directory = Path(given[-1].removeprefix("resume=").strip("'\""))
     others = [a for a in arguments if a not in given and not a.startswith(("-", "hydra."))]
     if others:
@@ -73,7 +96,10 @@ def expand_resume(arguments: list[str]) -> list[str]:
         )
     saved = directory / ".hydra" / "overrides.yaml"
     if not saved.is_file():
-        raise UserError(f"resume={directory} is not a run directory: it has no {saved.name}")
+        raise UserError(
+            f"resume={directory} is not a run directory (it has no .hydra/overrides.yaml): "
+            "give the path that the run printed as `run`"
+        )
     result = directory / "result.json"
     if result.is_file() and '"status": "completed"' in result.read_text(encoding="utf-8"):
         raise UserError(f"resume={directory}: that run is complete; its figures are in {result}")
@@ -88,18 +114,57 @@ def expand_resume(arguments: list[str]) -> list[str]:
     ]
 
 
-def word(error: Exception) -> tuple[str, int]:
+def word(error: Exception, arguments: list[str]) -> tuple[str, int]:
     """One line that says what is wrong and what to do, and the exit code."""
-    from hydra.errors import CompactHydraException, MissingConfigException
+    from hydra.errors import CompactHydraException
 
     from mnist_sweep.errors import UserError
 
     text = " ".join(str(error).split())
     if isinstance(error, UserError):
         return text, EXIT_USER_ERROR
-    if isinstance(error, MissingConfigException):
-        return text, EXIT_USER_ERROR
+    if found := re.search(r"Could not (?:find|load) '([\w/-]+)/([^'/]*)'", text):
+        return _unknown_choice(*found.groups()), EXIT_USER_ERROR
+    if found := re.search(r"Could not override '([^']*)'", text):
+        return _unknown_key(found.group(1), arguments), EXIT_USER_ERROR
     if isinstance(error, CompactHydraException | OmegaConfBaseException):
         return text, EXIT_USER_ERROR
-    hint = "HYDRA_FULL_ERROR=1 shows where"
-    return f"{type(error).__name__}: {text} ({hint})", EXIT_FAILURE
+    return f"{type(error).__name__}: {text} (HYDRA_FULL_ERROR=1 shows where)", EXIT_FAILURE
+
+
+def _unknown_choice(group: str, choice: str) -> str:
+    choices = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    known = f"; {group} is one of {', '.join(choices)}" if choices else ""
+    return f"{group}={choice}: no such choice{_did_you_mean(choice, choices)}{known}"
+
+
+def _unknown_key(key: str, arguments: list[str]) -> str:
+    """Offers the nearest of the keys that the rest of the command line would have."""
+    from hydra import compose, initialize_config_dir
+    from hydra.core.global_hydra import GlobalHydra
+
+    groups = sorted(path.name for path in CONF.iterdir() if path.is_dir())
+    chosen = [a for a in arguments if a.partition("=")[0] in groups and "," not in a]
+    try:
+        GlobalHydra.instance().clear()
+        with initialize_config_dir(str(CONF)):
+            cfg = compose("config", chosen)
+        keys = _dotted_keys("", OmegaConf.to_container(cfg))
+    except Exception:  # the remaining overrides have faults of their own
+        keys = []
+    return f"{key}: no such key{_did_you_mean(key, [*groups, *keys])}; --cfg job shows all keys"
+
+
+def _dotted_keys(prefix: str, value: object) -> list[str]:
+    if not isinstance(value, dict):
+        return [prefix]
+    return [
+        dotted
+        for name, child in value.items()
+        for dotted in _dotted_keys(f"{prefix}.{name}".strip("."), child)
+    ]
+
+
+def _did_you_mean(word: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
+    return f", did you mean {near[0]}" if near else ""

@@ -4,9 +4,10 @@ The groups `model`, `optimizer`, `scheduler` and `augmentation` name a class eac
 and that class is the schema. Nothing here has a default: a value is written once, in a yaml.
 """
 
+import re
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 IMAGE_SIZE = 28
 """Side of an image in pixels, in every data set."""
@@ -63,7 +64,7 @@ class TrainerConfig(Schema):
     """Stop after so many epochs without a better val_acc."""
     weights: Literal["last", "best"]
     """Which epoch's weights are tested and saved: the last, or the best on validation."""
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")]
+    device: str
     precision: Literal["auto", "fp32", "bf16"]
     threads: Count | Literal["auto"]
     """CPU threads of this run; auto is what torch chooses (all cores, or OMP_NUM_THREADS)."""
@@ -75,6 +76,14 @@ class TrainerConfig(Schema):
     """Train on the first so many images only."""
     limit_val: Count | None
     """Evaluate (validation and test) on the first so many images only."""
+
+
+    @field_validator("device")
+    @classmethod
+    def _is_device(cls, device: str) -> str:
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+            raise ValueError("use auto, cpu, cuda, cuda:<number> or mps")
+        return device
 
 
 class BudgetConfig(Schema):

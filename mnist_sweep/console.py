@@ -1,5 +1,6 @@
 """What a run shows while it works: plain lines everywhere, a progress bar on a terminal."""
 
+import shlex
 from collections.abc import Sequence
 from types import TracebackType
 
@@ -71,12 +72,13 @@ def budget_line(costs: Profile, budget: BudgetConfig) -> str:
 class EpochLines:
     """One line an epoch under a header, and a bar below them on a terminal.
 
-    total_images: of the whole run, evaluation not counted; done: how many of them are behind us.
+    epoch_images: how many images an epoch trains on; the bar does not count evaluation.
     """
 
-    def __init__(self, console: Console, epochs: int, total_images: int, done: int) -> None:
+    def __init__(self, console: Console, epochs: int, epoch_images: int) -> None:
         self.console = console
         self.epochs = epochs
+        self.epoch_images = epoch_images
         self.header_shown = False
         self.progress = Progress(
             TextColumn("{task.description}"),
@@ -88,7 +90,7 @@ class EpochLines:
             refresh_per_second=4,
             disable=not console.is_terminal,
         )
-        self.task: TaskID = self.progress.add_task("training", total=total_images, completed=done)
+        self.task: TaskID = self.progress.add_task("training", total=epochs * epoch_images)
 
     def __enter__(self) -> "EpochLines":
         self.progress.start()
@@ -104,6 +106,7 @@ class EpochLines:
 
     def epoch(self, history: Sequence[EpochMetrics]) -> None:
         metrics = history[-1]
+        self.progress.update(self.task, completed=metrics.epoch * self.epoch_images)
         columns = [
             ("epoch", f"{metrics.epoch}/{self.epochs}", 6),
             ("train_loss", f"{metrics.train_loss:.4f}", 11),
@@ -144,3 +147,25 @@ def show_result(console: Console, record: RunRecord, table: str) -> None:
     lines.append(f"run      {record.run_dir}")
     lines.append(f"row      {record.run_id} in {table} ({record.status})")
     console.print(Text("\n".join(lines)), soft_wrap=True)
+
+
+def show_sweep(console: Console, rows: Sequence[dict[str, str]], swept: Sequence[str]) -> None:
+    """A sweep's runs in their order: what was varied, the size, how they ended.
+
+    rows: of the sweep's results table, as text. swept: the varied keys; those that are no column
+    are read from the overrides.
+    """
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for key in swept:
+        table.add_column(Text(key.rpartition(".")[2]), overflow="fold")
+    for name in ("params", "val_acc", "test_acc", "status"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        given = dict(item.split("=", 1) for item in shlex.split(row["overrides"]) if "=" in item)
+        table.add_row(
+            *(Text(given.get(key, "")) for key in swept),
+            row["num_params"],
+            *(f"{float(row[name]):.4f}" if row[name] else "" for name in ("val_acc", "test_acc")),
+            row["status"],
+        )
+    console.print(table)

@@ -25,5 +25,5 @@ def validation_message(error: ValidationError, group: str) -> str:
             case "value_error" if not finding["loc"]:
                 findings.append(problem)
             case _:
-                findings.append(f"{key}={finding['input']!r}: {problem[0].lower()}{problem[1:]}")
+                findings.append(f"{key}={finding['input']}: {problem[0].lower()}{problem[1:]}")
     return "; ".join(findings)

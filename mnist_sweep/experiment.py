@@ -62,12 +62,17 @@ def _leaf(node: DictConfig, key: str, kind: type[Leaf]) -> Leaf:
     """Calls the class that a config node names, with the node's values."""
     try:
         leaf = instantiate(node, _convert_="all")
-    except InstantiationException as error:
-        if isinstance(error.__cause__, ValidationError):
-            raise UserError(validation_message(error.__cause__, key)) from error
-        if isinstance(error.__cause__, ValueError):
-            raise UserError(f"{key}: {error.__cause__}") from error
-        raise UserError(f"{key}: {str(error).splitlines()[0]}") from error
+    except (InstantiationException, ValueError, TypeError) as error:
+        cause = error.__cause__ if isinstance(error, InstantiationException) else error
+        if isinstance(cause, ValidationError):
+            raise UserError(validation_message(cause, key)) from error
+        if isinstance(cause, ValueError | TypeError):
+            raise UserError(f"{key}: {cause}") from error
+        raise UserError(
+            f"{key}._target_={node.get('_target_')}: cannot be used. Classes of mnist_sweep's "
+            "models, optimizers, schedulers and augment are; others must be named in the "
+            "environment variable MNIST_SWEEP_TARGETS"
+        ) from error
     if not isinstance(leaf, kind):
         raise UserError(
             f"{key}._target_={node.get('_target_')}: is no {kind.__name__}; "

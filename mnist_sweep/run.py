@@ -55,8 +55,10 @@ class DivergedError(Exception):
     """The run is over and recorded, and its loss is no number. Exit code 1."""
 
 
-def run(cfg: DictConfig) -> float:
+def run(cfg: DictConfig, *, may_fetch: bool) -> float:
     """Trains what `cfg` says, leaves a row, and returns val_acc (NaN where there is none).
+
+    may_fetch: whether missing data may be downloaded: not by the workers of a sweep.
 
     Raises:
         UserError: the configuration, the data or the output directory will not do.
@@ -85,7 +87,7 @@ def run(cfg: DictConfig) -> float:
     replace = settings.resume is not None or (run_dir / RESULT).exists()
     try:
         check_budget(costs, settings.budget)
-        _train(experiment, costs, run_dir, record, console, brief=in_sweep)
+        _train(experiment, costs, run_dir, record, console, may_fetch=may_fetch, brief=in_sweep)
     except OverBudgetError as error:
         record.status, record.error = "infeasible", str(error)
         if not in_sweep:
@@ -116,6 +118,7 @@ def _train(
     record: RunRecord,
     console: Console,
     *,
+    may_fetch: bool,
     brief: bool,
 ) -> None:
     """Loads, trains, tests and saves, filling the record on the way. brief: no layer table."""
@@ -123,8 +126,7 @@ def _train(
     machine = settle(trainer)
     record.device, record.precision = str(machine.device), machine.precision
     record.threads = machine.threads
-    # The controller of a sweep has fetched already; its workers must not.
-    problem = None if brief else fetch(settings.data)
+    problem = fetch(settings.data) if may_fetch else None
     data = load(settings.data, settings.protocol)
     record.groups["data"] = data.name
     sizes = _limited_sizes(data, trainer.limit_train, trainer.limit_val)
@@ -152,7 +154,7 @@ def _train(
         write_history(run_dir, history)
         lines.epoch(history)
 
-    with EpochLines(console, trainer.epochs, trainer.epochs * sizes[0], done=0) as lines:
+    with EpochLines(console, trainer.epochs, sizes[0]) as lines:
         result = train(
             experiment,
             data,
@@ -210,7 +212,7 @@ def _new_record(
 def _group_choices(choices: DictConfig) -> dict[str, str | None]:
     """The config groups in their order, Hydra's own left out; several choices joined by '+'."""
     named = {}
-    for group, choice in choices.items():
+    for group, choice in reversed(list(choices.items())):  # Hydra has the last group first
         if not str(group).startswith("hydra/"):
             several = OmegaConf.is_list(choice)
             named[str(group)] = "+".join(choice) if several else choice

@@ -1,0 +1,96 @@
+"""Hydra callback of `-m` sweeps: overall progress, and a summary at the end."""
+
+import math
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.experimental.callback import Callback
+from omegaconf import DictConfig, OmegaConf
+
+
+class SweepProgress(Callback):
+    """One line before each job and one after each that failed; a table of the sweep at its end.
+
+    Also fetches the data before workers start, which do not download.
+    """
+
+    def __init__(self) -> None:
+        self.total: int | None = None
+        self.start = 0.0
+        self.swept: list[str] = []
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        from mnist_sweep.config import DataConfig
+        from mnist_sweep.data import fetch
+
+        self.start = time.time()
+        sweeps = _discrete_sweeps(config)
+        self.swept = list(sweeps)
+        self.total = config.hydra.sweeper.get("n_trials") or math.prod(map(len, sweeps.values()))
+        plain = OmegaConf.to_container(config.data, resolve=True)
+        assert isinstance(plain, dict)
+        for name in sweeps.get("data", [plain["name"]]):
+            fetch(DataConfig.model_validate({**plain, "name": name}))
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        from mnist_sweep.console import make_console
+
+        number = config.hydra.job.get("num")
+        if self.total is None or number is None:
+            return
+        left = ""
+        if number:
+            seconds = (time.time() - self.start) / number * (self.total - number)
+            left = f", about {_duration(seconds)} left"
+        what = " ".join(config.hydra.overrides.task)
+        console = make_console()
+        console.print()
+        console.rule(f"job {number + 1} of {self.total}{left}", align="left", style="dim")
+        console.print(what, style="bold", markup=False)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        from mnist_sweep.console import make_console
+
+        if self.total is not None and job_return.status == JobStatus.FAILED:
+            error = " ".join(str(job_return._return_value).split())
+            make_console().print(f"failed: {error}", style="red", markup=False)
+
+    def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
+        from mnist_sweep.console import make_console, show_sweep
+        from mnist_sweep.record import ResultsTable
+
+        table = ResultsTable(Path(config.hydra.sweep.dir) / "results.csv")
+        rows = table.rows()
+        if rows:
+            console = make_console()
+            statuses = Counter(row["status"] for row in rows)
+            counts = ", ".join(f"{count} {status}" for status, count in statuses.items())
+            console.print()
+            console.rule(
+                f"{counts} in {_duration(time.time() - self.start)}", align="left", style="dim"
+            )
+            show_sweep(console, rows, self.swept)
+            console.print(f"table    {table.path}", markup=False, soft_wrap=True)
+
+
+def _discrete_sweeps(config: DictConfig) -> dict[str, list[str]]:
+    """Swept key -> its values as text, of the command line and of `hydra.sweeper.params`."""
+    params = config.hydra.sweeper.get("params") or {}
+    given = [f"{key}={value}" for key, value in params.items()] + list(config.hydra.overrides.task)
+    return {
+        str(override.get_key_element()): list(override.sweep_string_iterator())
+        for override in OverridesParser.create().parse_overrides(given)
+        if override.is_discrete_sweep()
+    }
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
