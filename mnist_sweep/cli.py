@@ -1,6 +1,7 @@
 """The command line: `python -m mnist_sweep`. Hydra does the work; this file words its errors."""
 
 import difflib
+import json
 import os
 import re
 import signal
@@ -101,8 +102,9 @@ def expand_resume(arguments: list[str]) -> list[str]:
             "give the path that the run printed as `run`"
         )
     result = directory / "result.json"
-    if result.is_file() and '"status": "completed"' in result.read_text(encoding="utf-8"):
-        raise UserError(f"resume={directory}: that run is complete; its figures are in {result}")
+    status = json.loads(result.read_text(encoding="utf-8"))["status"] if result.is_file() else ""
+    if status in ("completed", "diverged", "infeasible"):
+        raise UserError(f"resume={directory}: that run has ended ({status}); see {result}")
     quoted = "'" + str(directory).replace("'", "\\'") + "'"
     return [
         *(argument for argument in arguments if argument not in given),

@@ -77,7 +77,6 @@ class TrainerConfig(Schema):
     limit_val: Count | None
     """Evaluate (validation and test) on the first so many images only."""
 
-
     @field_validator("device")
     @classmethod
     def _is_device(cls, device: str) -> str:

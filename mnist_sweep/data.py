@@ -257,9 +257,7 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
 
 def _whole(images: Tensor, labels: Tensor) -> Split:
     """The file contents without headers -> all of their images."""
-    return Split(
-        images.view(-1, IMAGE_SIZE, IMAGE_SIZE), labels.long(), torch.arange(len(labels))
-    )
+    return Split(images.view(-1, IMAGE_SIZE, IMAGE_SIZE), labels.long(), torch.arange(len(labels)))
 
 
 def _read(folder: Path, source: Source, file: str) -> Tensor:
@@ -278,9 +276,7 @@ def _read(folder: Path, source: Source, file: str) -> Tensor:
         except OSError:  # a read-only folder: this process gets a copy of its own
             content = torch.frombuffer(bytearray(_content(zipped)), dtype=torch.uint8)
             return content[HEADER_BYTES[file] :]
-    mapped = torch.from_file(
-        str(plain), shared=False, size=plain.stat().st_size, dtype=torch.uint8
-    )
+    mapped = torch.from_file(str(plain), shared=False, size=plain.stat().st_size, dtype=torch.uint8)
     return mapped[HEADER_BYTES[file] :]
 
 

@@ -1,7 +1,7 @@
 """The one conversion from Hydra's config to typed objects."""
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from hydra.errors import InstantiationException
@@ -15,8 +15,6 @@ from mnist_sweep.config import Settings
 from mnist_sweep.errors import UserError, validation_message
 from mnist_sweep.optimizers import Optimizer
 from mnist_sweep.schedulers import Plateau, Scheduler
-
-Leaf = TypeVar("Leaf")
 
 
 @dataclass(frozen=True)
@@ -58,8 +56,8 @@ def to_experiment(cfg: DictConfig) -> Experiment:
     return experiment
 
 
-def _leaf(node: DictConfig, key: str, kind: type[Leaf]) -> Leaf:
-    """Calls the class that a config node names, with the node's values."""
+def _leaf(node: DictConfig, key: str, kind: Any) -> Any:
+    """Calls the class that a config node names, with the node's values; it must be a `kind`."""
     try:
         leaf = instantiate(node, _convert_="all")
     except (InstantiationException, ValueError, TypeError) as error:

@@ -3,9 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Monitor = Literal[
-    "train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc"
-]
+Monitor = Literal["train_loss", "train_acc", "val_loss", "val_acc", "test_loss", "test_acc"]
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,8 @@ class Optimizer(Schema):
 
     def groups(self, parameters: Iterable[nn.Parameter]) -> list[ParamGroup]:
         """Parameters with decay, and parameters without."""
-        decayed, plain = [], []
+        decayed: list[nn.Parameter] = []
+        plain: list[nn.Parameter] = []
         for parameter in parameters:
             keep = self.decay_bias_and_norm or parameter.ndim > 1
             (decayed if keep else plain).append(parameter)

@@ -177,7 +177,8 @@ class ResultsTable:
     lock: FileLock = field(init=False)
 
     def __post_init__(self) -> None:
-        self.lock = FileLock(self.path.with_name(f".{self.path.name}.lock"))
+        whole = self.path.resolve()
+        self.lock = FileLock(whole.with_name(f".{whole.name}.lock"))
 
     def check(self) -> None:
         """Whether a row could be appended now; changes nothing that is there.

@@ -10,6 +10,7 @@ import shlex
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -209,7 +210,7 @@ def _new_record(
     )
 
 
-def _group_choices(choices: DictConfig) -> dict[str, str | None]:
+def _group_choices(choices: Mapping[str, Any]) -> dict[str, str | None]:
     """The config groups in their order, Hydra's own left out; several choices joined by '+'."""
     named = {}
     for group, choice in reversed(list(choices.items())):  # Hydra has the last group first
@@ -278,7 +279,8 @@ def _git_state() -> tuple[str | None, bool | None]:
 
     try:
         git("ls-files", "--error-unmatch", "__init__.py")
-        commit, _, dirty = git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"
+        commit, _, dirty = git(
+            "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"
         ).partition("-")
     except (OSError, subprocess.CalledProcessError):
         return None, None

@@ -135,7 +135,9 @@ def settle(trainer: TrainerConfig) -> Machine:
         raise UserError("trainer.device=mps: not on this machine; use trainer.device=cpu or auto")
     if trainer.threads != "auto":
         torch.set_num_threads(trainer.threads)
-    torch.use_deterministic_algorithms(trainer.deterministic)
+    if torch.are_deterministic_algorithms_enabled() != trainer.deterministic:
+        # Only then: the call imports the compiler, 150 MB.
+        torch.use_deterministic_algorithms(trainer.deterministic)
     if device.type == "cpu":
         _keep_freed_memory()
     precision = trainer.precision
@@ -156,7 +158,8 @@ def train(
     """Trains, evaluates after each epoch, tests at the end.
 
     on_step: told the number of images of each batch. on_epoch: told the metrics of all epochs
-    so far; what it raises ends the run. checkpoint: file to go on from, where it exists, and to write to.
+    so far; what it raises ends the run. checkpoint: file to write to, and to go on from where it
+    exists.
     """
     trainer = experiment.settings.trainer
     watch_test = experiment.settings.protocol.name == "published"
@@ -170,7 +173,7 @@ def train(
     )
     assert train_split is not None and test_split is not None
 
-    model = experiment.model.to(machine.device, memory_format=torch.channels_last)
+    model = experiment.model.to(machine.device).to(memory_format=torch.channels_last)
     state = State(
         model=model,
         average=deepcopy(model).requires_grad_(False) if trainer.ema_horizon else None,
@@ -195,12 +198,12 @@ def train(
             lr=lr,
             train_loss=train_score.loss,
             train_acc=train_score.acc,
-            val_loss=val and val.loss,
-            val_acc=val and val.acc,
-            val_loss_raw=val_raw and val_raw.loss,
-            val_acc_raw=val_raw and val_raw.acc,
-            test_loss=test and test.loss,
-            test_acc=test and test.acc,
+            val_loss=None if val is None else val.loss,
+            val_acc=None if val is None else val.acc,
+            val_loss_raw=None if val_raw is None else val_raw.loss,
+            val_acc_raw=None if val_raw is None else val_raw.acc,
+            test_loss=None if test is None else test.loss,
+            test_acc=None if test is None else test.acc,
             seconds=seconds,
             images_per_s=len(train_split) / seconds,
         )
@@ -313,7 +316,9 @@ def evaluate(
 
 def best_epoch(history: list[EpochMetrics]) -> int | None:
     """The first epoch with the highest val_acc; None without a validation set."""
-    scored = [(metrics.val_acc, -metrics.epoch) for metrics in history if metrics.val_acc is not None]
+    scored = [
+        (metrics.val_acc, -metrics.epoch) for metrics in history if metrics.val_acc is not None
+    ]
     return -max(scored)[1] if scored else None
 
 
@@ -352,7 +357,7 @@ def _best_device() -> str:
 def _has_fast_bf16(device: torch.device) -> bool:
     """On a CPU only matrix units (AMX) count: with AVX512-BF16 alone, bf16 took 1.3 x fp32."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))
 
 

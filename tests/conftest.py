@@ -43,7 +43,11 @@ def make_experiment(*overrides: str) -> Experiment:
 
 def environment(**extra: str) -> dict[str, str]:
     """One thread, no data of the developer's, no terminal's width."""
-    kept = {key: value for key, value in os.environ.items() if key not in ("COLUMNS", "HYDRA_FULL_ERROR")}
+    kept = {
+        key: value
+        for key, value in os.environ.items()
+        if key not in ("COLUMNS", "HYDRA_FULL_ERROR")
+    }
     return {**kept, "MNIST_SWEEP_DATA": "no-data-here", "OMP_NUM_THREADS": "1", **extra}
 
 
