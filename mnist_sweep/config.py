@@ -17,9 +17,9 @@ Count = Annotated[int, Field(ge=1)]
 
 
 class Schema(BaseModel):
-    """A typed part of the configuration: exact types, no unknown keys, read-only."""
+    """A typed part of the configuration: exact types, finite numbers, no unknown keys."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataConfig(Schema):
@@ -66,7 +66,7 @@ class TrainerConfig(Schema):
     """Which epoch's weights are tested and saved: the last, or the best on validation."""
     device: str
     precision: Literal["auto", "fp32", "bf16"]
-    threads: Count | Literal["auto"]
+    threads: int | Literal["auto"]
     """CPU threads of this run; auto is what torch chooses (all cores, or OMP_NUM_THREADS)."""
     deterministic: bool
     """Let torch refuse operations that are not deterministic (a CPU run is bitwise either way)."""
@@ -83,6 +83,13 @@ class TrainerConfig(Schema):
         if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
             raise ValueError("use auto, cpu, cuda, cuda:<number> or mps")
         return device
+
+    @field_validator("threads", mode="before")
+    @classmethod
+    def _is_thread_count(cls, threads: object) -> object:
+        if threads != "auto" and (type(threads) is not int or threads < 1):
+            raise ValueError("use auto, or a whole number from 1")
+        return threads
 
 
 class BudgetConfig(Schema):

@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 import tempfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -90,7 +91,7 @@ SOURCES = {
         std=0.3483,
     ),
 }
-DIGITS_MEAN, DIGITS_STD = 0.3053, 0.3334
+DIGITS_MEAN, DIGITS_STD = 0.3053, 0.3246
 DIGITS_TEST_ONE_IN = 5
 
 
@@ -217,7 +218,9 @@ def is_present(root: str, name: str) -> bool:
     """Whether all four files are there, plain or as `.gz`; not whether they are intact."""
     folder = raw_folder(root, name)
     suffixes = (".gz",) if SOURCES[name].of_gz else ("", ".gz")
-    return all(any((folder / (file + suffix)).exists() for suffix in suffixes) for file in FILES)
+    return all(
+        any(os.path.exists(folder / (file + suffix)) for suffix in suffixes) for file in FILES
+    )
 
 
 def _missing(root: str, name: str) -> str:
@@ -298,14 +301,16 @@ def _sha256(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        raise UserError(f"data file {path} cannot be read: {error.strerror}") from error
+        raise _unreadable(path, error) from error
 
 
 def _content(zipped: Path) -> bytes:
     try:
         with gzip.open(zipped) as file:
             return file.read()
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, zlib.error) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise _unreadable(zipped, error) from error
         raise _damaged(zipped) from error
 
 
@@ -316,6 +321,13 @@ def _sha256_of_content(zipped: Path) -> str:
 def _check(path: Path, digest: str, expected: str) -> None:
     if digest != expected:
         raise _damaged(path)
+
+
+def _unreadable(path: Path, error: OSError) -> UserError:
+    return UserError(
+        f"data file {path} cannot be read ({error.strerror}): make it a readable file, "
+        "or use data=digits"
+    )
 
 
 def _damaged(path: Path) -> UserError:

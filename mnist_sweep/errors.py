@@ -22,8 +22,8 @@ def validation_message(error: ValidationError, group: str) -> str:
                 findings.append(f"{key}: no such key; remove it")
             case "missing" | "missing_argument" | "missing_keyword_only_argument":
                 findings.append(f"{key}: missing; give it a value")
-            case "value_error" if not finding["loc"]:
-                findings.append(problem)
+            case "value_error" if isinstance(finding["input"], dict):
+                findings.append(problem)  # of several keys together; it names them
             case _:
                 findings.append(f"{key}={finding['input']}: {problem[0].lower()}{problem[1:]}")
     return "; ".join(findings)

@@ -56,8 +56,10 @@ def to_experiment(cfg: DictConfig) -> Experiment:
     return experiment
 
 
-def _leaf(node: DictConfig, key: str, kind: Any) -> Any:
+def _leaf(node: Any, key: str, kind: Any) -> Any:
     """Calls the class that a config node names, with the node's values; it must be a `kind`."""
+    if not isinstance(node, DictConfig):
+        raise UserError(f"{key}={node}: is no choice; give it keys of its own, _target_ first")
     try:
         leaf = instantiate(node, _convert_="all")
     except (InstantiationException, ValueError, TypeError) as error:

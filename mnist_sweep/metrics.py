@@ -1,5 +1,6 @@
 """What one epoch measured: the record that training, schedulers and the run directory share."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -37,3 +38,11 @@ class EpochMetrics:
     seconds: float
     """Of training, without evaluation."""
     images_per_s: float
+
+
+def best_epoch(history: Sequence[EpochMetrics]) -> int | None:
+    """The first epoch with the highest val_acc; None without a validation set."""
+    scored = [
+        (metrics.val_acc, -metrics.epoch) for metrics in history if metrics.val_acc is not None
+    ]
+    return -max(scored)[1] if scored else None

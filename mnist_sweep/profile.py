@@ -81,20 +81,19 @@ def count_params(model: nn.Module) -> int:
 
 
 def profile(model: nn.Module) -> Profile:
-    """Costs of one (1, 28, 28) image's forward pass; leaves the model as it was.
+    """Costs of one (1, 28, 28) image's forward pass on a CPU; leaves the model as it was.
 
     A forward method must not branch on values, and pooling must be a module, not a function.
     """
-    training = model.training
+    modes = {module: module.training for module in model.modules()}
     model.eval()
     try:
-        traced = fx.GraphModule(model, _Tracer().trace(model))
-        profiler = _Profiler(traced)
+        profiler = _Profiler(fx.GraphModule(model, _Tracer().trace(model)))
         with torch.no_grad():
-            parameter = next(model.parameters())
-            profiler.run(parameter.new_zeros(1, 1, IMAGE_SIZE, IMAGE_SIZE))
+            profiler.run(torch.zeros(1, 1, IMAGE_SIZE, IMAGE_SIZE))
     finally:
-        model.train(training)
+        for module, training in modes.items():
+            module.training = training
     return Profile(
         layers=tuple(profiler.layers),
         num_params=count_params(model),
@@ -121,20 +120,25 @@ def check_budget(costs: Profile, budget: BudgetConfig) -> None:
 
 def _widen(layer: nn.Module, value: Tensor, field: int, jump: int) -> tuple[int, int]:
     """Receptive field and jump after `layer`, whose input is `value` (1, C, H, W)."""
+    side = value.shape[-1] if value.ndim == 4 else 1
     match layer:
-        case nn.Conv2d():
-            kernel, stride = layer.dilation[0] * (layer.kernel_size[0] - 1) + 1, layer.stride[0]
-        case nn.MaxPool2d() | nn.AvgPool2d():
+        case nn.Conv2d() | nn.MaxPool2d():
+            kernel = _side(layer.dilation) * (_side(layer.kernel_size) - 1) + 1
+            stride = _side(layer.stride)
+        case nn.AvgPool2d():
             kernel, stride = _side(layer.kernel_size), _side(layer.stride)
-        case GlobalAvgPool() | nn.AdaptiveAvgPool2d() | nn.AdaptiveMaxPool2d() | nn.Flatten():
-            kernel = stride = value.shape[-1] if value.ndim == 4 else 1
+        case nn.AdaptiveAvgPool2d() | nn.AdaptiveMaxPool2d():
+            kernel = stride = side // _side(layer.output_size)
+        case GlobalAvgPool() | nn.Flatten():
+            kernel = stride = side
         case _:
             kernel = stride = 1
     return field + (kernel - 1) * jump, jump * stride
 
 
-def _side(size: int | tuple[int, ...]) -> int:
-    return size if isinstance(size, int) else size[0]
+def _side(size: Any) -> int:
+    """The longer side of what torch gives as a number or a pair."""
+    return int(size if isinstance(size, int) else max(size))
 
 
 def _macs(layer: nn.Module, output: Tensor) -> int:

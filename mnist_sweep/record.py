@@ -6,22 +6,25 @@ is one line, always, so a line cut short by a power failure is found and mended 
 """
 
 import csv
+import errno
 import hashlib
 import io
 import json
 import logging
 import math
 import os
+import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field, fields
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Literal
 
 from filelock import FileLock
 
 from mnist_sweep.errors import UserError
-from mnist_sweep.metrics import EpochMetrics
+from mnist_sweep.metrics import EpochMetrics, best_epoch
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +34,10 @@ HISTORY = "history.csv"
 RESULT = "result.json"
 CHECKPOINT = "checkpoint.pt"
 MODEL = "model.pt"
+
+csv.field_size_limit(1 << 30)  # an error's text may be long
+
+LOCK_POLL_S = 0.002  # an append takes about 4 ms
 
 
 @dataclass
@@ -113,7 +120,8 @@ class RunRecord:
         self.val_acc_raw, self.val_loss_raw = last.val_acc_raw, last.val_loss_raw
         self.train_seconds = sum(metrics.seconds for metrics in history)
         self.images_per_s = sum(m.images_per_s * m.seconds for m in history) / self.train_seconds
-        watched = [(metrics.test_acc, -metrics.epoch) for metrics in history if metrics.test_acc]
+        self.best_epoch = best_epoch(history)
+        watched = [(m.test_acc, -m.epoch) for m in history if m.test_acc is not None]
         if watched:
             self.test_acc_peak, negative_epoch = max(watched)
             self.test_peak_epoch = -negative_epoch
@@ -126,7 +134,8 @@ def run_id_of(run_dir: Path) -> str:
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Writes a file whole or not at all, and onto the disk."""
+    """Writes a file (the one a link leads to) whole or not at all, and onto the disk."""
+    path = path.resolve()
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
@@ -178,7 +187,9 @@ class ResultsTable:
 
     def __post_init__(self) -> None:
         whole = self.path.resolve()
-        self.lock = FileLock(whole.with_name(f".{whole.name}.lock"))
+        if not whole.name:
+            raise UserError(f"record.table={self.path} is no file: set record.table to one")
+        self.lock = FileLock(whole.with_name(f".{whole.name}.lock"), poll_interval=LOCK_POLL_S)
 
     def check(self) -> None:
         """Whether a row could be appended now; changes nothing that is there.
@@ -187,6 +198,8 @@ class ResultsTable:
             UserError: the path is a directory, cannot be written, or holds another kind of table.
         """
         try:
+            if self.path.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.lock, self.path.open("ab"):
                 self._header()
@@ -194,7 +207,7 @@ class ResultsTable:
             raise self._unusable(error) from error
 
     def append(self, record: RunRecord, *, replace: bool = False) -> None:
-        """Adds the run's row; with `replace`, drops an older row of the same run first.
+        """Adds the run's row; with `replace`, in the place of an older row of the same run.
 
         Raises:
             UserError: as `check`.
@@ -206,26 +219,36 @@ class ResultsTable:
                 self._mend()
                 header = self._header()
                 missing = [name for name in row if name not in header]
-                if not header or missing or replace:
-                    self._rewrite([*header, *missing], row["run_id"] if replace else None)
-                    header += missing
+                if missing or replace:
+                    self._rewrite([*header, *missing], row, replace=replace)
+                    return
                 line = _lines([[row.get(name, "") for name in header]]).encode()
-                with self.path.open("ab", buffering=0) as file:
+                with self.path.open("ab", buffering=len(line) + 1) as file:  # so, one write
                     file.write(line)
+                    file.flush()
                     os.fsync(file.fileno())
         except OSError as error:
             raise self._unusable(error) from error
 
     def rows(self) -> list[dict[str, str]]:
         """Every whole row as text; lines that do not fit the header are left out."""
-        if not self.path.exists():
-            return []
-        reader = csv.reader(io.StringIO(self._text()))
-        header = next(reader, [])
-        return [dict(zip(header, line, strict=True)) for line in reader if len(line) == len(header)]
+        return self._parse()[0]
 
-    def _text(self) -> str:
-        return self.path.read_text(encoding="utf-8", errors="replace").replace("\0", "")
+    def _parse(self) -> tuple[list[dict[str, str]], list[str]]:
+        """Rows, and the lines that are none. A row is a line, so a stray quote harms one only."""
+        if not self.path.exists():
+            return [], []
+        text = self.path.read_text(encoding="utf-8", errors="replace").replace("\0", "")
+        first, *lines = (line.rstrip("\r") for line in text.split("\n"))
+        header = next(csv.reader([first]), [])
+        rows, others = [], []
+        for line in filter(None, lines):
+            cells = next(csv.reader([line]))
+            if len(cells) == len(header):
+                rows.append(dict(zip(header, cells, strict=True)))
+            else:
+                others.append(line)
+        return rows, others
 
     def _header(self) -> list[str]:
         """The columns; none for a new or empty file."""
@@ -233,8 +256,10 @@ class ResultsTable:
             return []
         with self.path.open("rb") as file:
             line = file.readline()
+        if not line:
+            return []
         header = next(csv.reader([line.decode("utf-8", errors="replace").strip()]), [])
-        if header and not {"run_id", "status"} <= set(header):
+        if not {"run_id", "status"} <= set(header):
             raise UserError(
                 f"record.table={self.path} is another kind of table (no columns run_id and "
                 "status): move it away, or set record.table to another file"
@@ -253,24 +278,30 @@ class ResultsTable:
             end = file.read().rfind(b"\n") + 1
             self._header()  # a foreign table must be left as it is
             file.seek(end)
-            torn = file.read()
-            with self.path.with_name(f"{self.path.name}.torn").open("ab") as aside:
-                aside.write(torn + b"\n")
+            self._set_aside([file.read().decode("utf-8", errors="replace")])
             file.truncate(end)
+
+    def _rewrite(self, header: list[str], row: dict[str, str], *, replace: bool) -> None:
+        """The same rows and a new one under a new header, missing cells empty."""
+        rows, others = self._parse()
+        if others:
+            self._set_aside(others)
+        if replace:
+            rows = [old for old in rows if old["run_id"] != row["run_id"]]
+        lines = [[cells.get(name, "") for name in header] for cells in [*rows, row]]
+        write_whole(self.path, _lines([header, *lines]))
+
+    def _set_aside(self, lines: list[str]) -> None:
+        aside = self.path.with_name(f"{self.path.name}.torn")
+        with aside.open("a", encoding="utf-8") as file:
+            file.writelines(f"{line}\n" for line in lines)
         log.warning(
-            "%s ended in a torn line, now in %s.torn; if its run is missing, run "
+            "%s had %d torn lines, now in %s; if their runs are missing, run "
             "python -m mnist_sweep.report rebuild",
             self.path,
-            self.path.name,
+            len(lines),
+            aside,
         )
-
-    def _rewrite(self, header: list[str], without_run: str | None) -> None:
-        """The same rows under a new header, missing cells empty."""
-        lines = [header]
-        for old in self.rows():
-            if old["run_id"] != without_run:
-                lines.append([old.get(name, "") for name in header])
-        write_whole(self.path, _lines(lines))
 
     def _unusable(self, error: OSError) -> UserError:
         return UserError(
@@ -279,37 +310,49 @@ class ResultsTable:
         )
 
 
-def rebuild(table: ResultsTable, roots: Iterable[Path]) -> int:
+def rebuild(table: ResultsTable, roots: Sequence[Path]) -> int:
     """Writes the table anew from every result.json below `roots`; returns the number of runs.
 
-    The old table, if there is one, is kept as `<table>.bak`. A run whose result.json cannot be
-    read is named in a warning and left out.
+    The old table, if there is one, is kept as `<table>.bak`, `.bak2` and so on. A run whose
+    result.json cannot be read is named in a warning and left out.
+
+    Raises:
+        UserError: no run was found, or the table cannot be written.
     """
-    found: dict[str, dict[str, Any]] = {}
-    for path in sorted(file for root in roots for file in root.rglob(RESULT)):
-        try:
-            row = json.loads(path.read_text(encoding="utf-8"))
-            found[row["run_id"]] = row
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            log.warning("%s is left out: %s", path, error)
-    rows = sorted(found.values(), key=lambda row: str(row.get("started")))
-    header = list(dict.fromkeys(name for row in rows for name in row))
-    lines = [[_cell(row.get(name)) for name in header] for row in rows]
     table.check()
     with table.lock:
+        found: dict[str, dict[str, Any]] = {}
+        for path in sorted(file for root in roots for file in root.rglob(RESULT)):
+            try:
+                row = json.loads(path.read_text(encoding="utf-8"))
+                found[row["run_id"]] = row
+            except (OSError, ValueError, TypeError, KeyError) as error:
+                log.warning("%s is left out: %r", path, error)
+        if not found:
+            raise UserError(f"no {RESULT} below {', '.join(map(str, roots))}: name other folders")
+        rows = sorted(found.values(), key=lambda row: str(row.get("started")))
+        header = list(dict.fromkeys(name for row in rows for name in row))
+        lines = [[_cell(row.get(name)) for name in header] for row in rows]
         if table.path.stat().st_size:
-            os.replace(table.path, table.path.with_name(f"{table.path.name}.bak"))
-        write_whole(table.path, _lines([header, *lines]) if rows else "")
+            shutil.copyfile(table.path, _free_name(table.path))
+        write_whole(table.path, _lines([header, *lines]))
     return len(rows)
 
 
+def _free_name(path: Path) -> Path:
+    names = (path.with_name(f"{path.name}.bak{n}") for n in chain([""], count(2)))
+    return next(name for name in names if not name.exists())
+
+
 def _cell(value: Any) -> str:
-    """A value as one line of text; None and NaN are empty."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    """A value as one line of text; None, NaN and infinities are empty."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return ""
     if isinstance(value, float):
-        return f"{value:.8g}"
-    return " ".join(str(value).replace("\0", "").split())
+        short = f"{value:.8g}"
+        return short if "." in short or "e" in short else f"{short}.0"  # a float to all readers
+    text = str(value).encode("utf-8", "backslashreplace").decode()  # file names may be no text
+    return " ".join(text.replace("\0", "").split())
 
 
 def _lines(rows: Iterable[Sequence[str]]) -> str:

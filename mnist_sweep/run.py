@@ -8,12 +8,11 @@ import platform
 import resource
 import shlex
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -47,7 +46,7 @@ from mnist_sweep.record import (
     write_history,
     write_result,
 )
-from mnist_sweep.train import best_epoch, settle, train
+from mnist_sweep.train import settle, train
 
 NOT_IN_HASH = ("seed", "resume", "record", "data.root", "data.download")
 
@@ -103,6 +102,8 @@ def run(cfg: DictConfig, *, may_fetch: bool) -> float:
     finally:
         record.seconds = time.perf_counter() - start
         record.peak_rss_mb = _peak_rss_mb()
+        really_used = {"data": {"name": record.groups["data"]}}
+        record.config_hash = config_hash(cast(DictConfig, OmegaConf.merge(cfg, really_used)))
         write_result(run_dir, record)
         for table in tables:
             table.append(record, replace=replace)
@@ -146,12 +147,9 @@ def _train(
         show_profile(console, costs, settings.budget)
 
     checkpoint = run_dir / CHECKPOINT if trainer.checkpoint_every or settings.resume else None
-    history: list[EpochMetrics] = []
 
-    def on_epoch(so_far: list[EpochMetrics]) -> None:
-        history[:] = so_far
+    def on_epoch(history: list[EpochMetrics]) -> None:
         record.learn(history)
-        record.best_epoch = best_epoch(history)
         write_history(run_dir, history)
         lines.epoch(history)
 
@@ -203,7 +201,6 @@ def _new_record(
         python_version=platform.python_version(),
         git_commit=commit,
         git_dirty=dirty,
-        config_hash=config_hash(cfg),
         overrides=shlex.join(hydra.overrides.task),
         run_dir=os.path.relpath(run_dir),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -237,10 +234,17 @@ def _flat(cfg: DictConfig) -> dict[str, Any]:
             for key, child in value.items():
                 visit(f"{prefix}.{key}".strip("."), child)
         else:
-            flat[prefix] = value
+            flat[prefix] = _as_float(value)
 
     visit("", OmegaConf.to_container(cfg, resolve=True))
     return flat
+
+
+def _as_float(value: Any) -> Any:
+    """1 and 1.0 mean the same in a config."""
+    if isinstance(value, list):
+        return [_as_float(item) for item in value]
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _check_same_config(cfg: DictConfig, run_dir: Path) -> None:
@@ -264,8 +268,11 @@ def _limited_sizes(
 
 def _peak_rss_mb() -> float:
     """Of this process since it started, in units of 10^6 bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+    status = Path("/proc/self/status")
+    if status.exists():  # Linux counts the parent's peak towards getrusage's
+        [line] = [line for line in status.read_text().splitlines() if line.startswith("VmHWM")]
+        return int(line.split()[1]) * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes on macOS
 
 
 def _git_state() -> tuple[str | None, bool | None]:

@@ -89,10 +89,10 @@ class Plateau(Warmed):
 
     def after_warmup(self, clock: Clock) -> float:
         factor, bad_epochs = 1.0, 0
-        best: float | None = None
+        best = math.inf if self.monitor.endswith("_loss") else -math.inf
         for metrics in clock.history:
             value = getattr(metrics, self.monitor)
-            if best is None or self.improves(value, best):
+            if self.improves(value, best):
                 best, bad_epochs = value, 0
             else:
                 bad_epochs += 1
@@ -125,7 +125,7 @@ class OneCycle(Scheduler):
         top = self.warmup * last
         if clock.step < top:
             return self.between(self.start, 1.0, clock.step / top)
-        return self.between(1.0, self.final, (clock.step - top) / max(last - top, 1))
+        return self.between(1.0, self.final, (clock.step - top) / ((last - top) or 1))
 
     def between(self, begin: float, end: float, share: float) -> float:
         if self.shape == "cosine":

@@ -21,7 +21,7 @@ from mnist_sweep.config import TrainerConfig
 from mnist_sweep.data import Dataset, Split
 from mnist_sweep.errors import UserError
 from mnist_sweep.experiment import Experiment
-from mnist_sweep.metrics import EpochMetrics, Score
+from mnist_sweep.metrics import EpochMetrics, Score, best_epoch
 from mnist_sweep.optimizers import Stepper
 from mnist_sweep.schedulers import Clock
 
@@ -68,6 +68,13 @@ class State:
     history: list[EpochMetrics]
     best: dict[str, Weights]
     """Weights of the epoch with the best val_acc: `model`, and `average` where there is one."""
+
+    @classmethod
+    def start(cls, experiment: Experiment, machine: Machine) -> "State":
+        model = experiment.model.to(machine.device).to(memory_format=torch.channels_last)
+        averages = experiment.settings.trainer.ema_horizon > 0
+        average = deepcopy(model).requires_grad_(False) if averages else None
+        return cls(model, average, experiment.optimizer.build(model), history=[], best={})
 
     @property
     def averaged(self) -> nn.Module:
@@ -173,14 +180,7 @@ def train(
     )
     assert train_split is not None and test_split is not None
 
-    model = experiment.model.to(machine.device).to(memory_format=torch.channels_last)
-    state = State(
-        model=model,
-        average=deepcopy(model).requires_grad_(False) if trainer.ema_horizon else None,
-        optimizer=experiment.optimizer.build(model),
-        history=[],
-        best={},
-    )
+    state = State.start(experiment, machine)
     if checkpoint is not None and checkpoint.exists():
         state.load(checkpoint, machine.device)
 
@@ -312,14 +312,6 @@ def evaluate(
         loss_sum += F.cross_entropy(logits, labels, reduction="sum")
         num_correct += (logits.argmax(1) == labels).sum()
     return Score(loss_sum.item() / len(split), num_correct.item() / len(split))
-
-
-def best_epoch(history: list[EpochMetrics]) -> int | None:
-    """The first epoch with the highest val_acc; None without a validation set."""
-    scored = [
-        (metrics.val_acc, -metrics.epoch) for metrics in history if metrics.val_acc is not None
-    ]
-    return -max(scored)[1] if scored else None
 
 
 def _pair(

@@ -119,7 +119,7 @@ def test_protocols_measure_what_they_say(
     if protocol == "published":
         assert row["test_acc"] == pytest.approx(history.test_acc.iloc[-1])
         assert row["test_acc_peak"] == pytest.approx(history.test_acc.max())
-        assert row["test_peak_epoch"] == history.epoch[history.test_acc.idxmax()]
+        assert row["test_peak_epoch"] == history.epoch.iloc[int(history.test_acc.argmax())]
         assert "picked on test" in done.stdout
     else:
         assert pd.isna(row["test_acc_peak"])
@@ -205,7 +205,7 @@ def test_an_ended_run_resumes_to_the_unbroken_result(
     assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
     columns = ["epoch", "lr", "train_loss", "train_acc", "val_loss", "val_acc"]
     histories = [pd.read_csv(path / "history.csv")[columns] for path in (run_dir, other_dir)]
-    pd.testing.assert_frame_equal(*histories)
+    pd.testing.assert_frame_equal(histories[0], histories[1])
 
 
 def test_resume_says_what_cannot_be_resumed(cli: Cli, tmp_path: Path) -> None:

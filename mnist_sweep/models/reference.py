@@ -11,6 +11,7 @@ from mnist_sweep.models.blocks import GlobalAvgPool, Padding, conv_unit
 
 Width = Annotated[int, Field(ge=1, le=4096, strict=True)]
 Probability = Annotated[float, Field(ge=0, lt=1, strict=True)]
+Switch = Annotated[bool, Field(strict=True)]
 
 
 class BlockCnn(nn.Sequential):
@@ -56,7 +57,7 @@ class RfCnn(nn.Sequential):
 
     @validate_call
     def __init__(
-        self, widths: tuple[Width, Width, Width], dropout2d: Probability, bottleneck: bool
+        self, widths: tuple[Width, Width, Width], dropout2d: Probability, bottleneck: Switch
     ) -> None:
         super().__init__()
         order = "conv-relu-bn"
