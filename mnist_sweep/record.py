@@ -278,25 +278,25 @@ class ResultsTable:
             end = file.read().rfind(b"\n") + 1
             self._header()  # a foreign table must be left as it is
             file.seek(end)
-            self._set_aside([file.read().decode("utf-8", errors="replace")])
+            self._set_aside([file.read()])
             file.truncate(end)
 
     def _rewrite(self, header: list[str], row: dict[str, str], *, replace: bool) -> None:
         """The same rows and a new one under a new header, missing cells empty."""
         rows, others = self._parse()
         if others:
-            self._set_aside(others)
+            self._set_aside([line.encode() for line in others])
         if replace:
             rows = [old for old in rows if old["run_id"] != row["run_id"]]
         lines = [[cells.get(name, "") for name in header] for cells in [*rows, row]]
         write_whole(self.path, _lines([header, *lines]))
 
-    def _set_aside(self, lines: list[str]) -> None:
+    def _set_aside(self, lines: list[bytes]) -> None:
         aside = self.path.with_name(f"{self.path.name}.torn")
-        with aside.open("a", encoding="utf-8") as file:
-            file.writelines(f"{line}\n" for line in lines)
+        with aside.open("ab") as file:
+            file.writelines(line + b"\n" for line in lines)
         log.warning(
-            "%s had %d torn lines, now in %s; if their runs are missing, run "
+            "torn lines of %s, %d of them, are now in %s; if a run is missing, run "
             "python -m mnist_sweep.report rebuild",
             self.path,
             len(lines),

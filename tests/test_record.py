@@ -447,7 +447,7 @@ def test_what_was_not_measured_is_an_empty_cell(tmp_path: Path) -> None:
     table.append(record("r1", train_loss=math.nan))
     table.append(record("r2", train_loss=0.5, val_acc=0.0))
     assert [row["train_loss"] for row in table.rows()] == ["", "0.5"]
-    assert [row["val_acc"] for row in table.rows()] == ["", "0"], "nothing is not zero"
+    assert [row["val_acc"] for row in table.rows()] == ["", "0.0"], "nothing is not zero"
     frame = pd.read_csv(table.path)
     assert frame["train_loss"].isna().tolist() == [True, False]
 
@@ -649,3 +649,29 @@ def test_the_report_command_refuses_a_foreign_table(cli: Cli, tmp_path: Path) ->
     assert done.stderr.startswith("error: record.table=mine.csv is another kind of table")
     assert done.stderr.count("\n") == 1
     assert (tmp_path / "mine.csv").read_bytes() == FOREIGN_TABLES["another csv"]
+
+
+def test_a_stray_quote_harms_its_own_line_only(tmp_path: Path) -> None:
+    table = filled(tmp_path / "results.csv", "r1")
+    with table.path.open("a") as file:
+        file.write('"broken\n')
+    for name in ("r2", "r3"):
+        table.append(record(name))
+    assert run_ids(table) == ["r1", "r2", "r3"]
+    table.append(record("r2"), replace=True)  # rewrites the whole table
+    assert run_ids(table) == ["r1", "r3", "r2"]
+    assert (tmp_path / "results.csv.torn").read_text() == '"broken\n'
+
+
+def test_rebuild_without_a_run_leaves_the_table_and_older_backups_stay(tmp_path: Path) -> None:
+    table = filled(tmp_path / "results.csv", "r1")
+    before = table.path.read_bytes()
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="no result.json below .*empty"):
+        rebuild(table, [tmp_path / "empty"])
+    assert table.path.read_bytes() == before
+    write_result(tmp_path / "empty", record("r2"))
+    for _ in range(2):
+        rebuild(table, [tmp_path / "empty"])
+    assert (tmp_path / "results.csv.bak").read_bytes() == before
+    assert (tmp_path / "results.csv.bak2").exists() and run_ids(table) == ["r2"]
