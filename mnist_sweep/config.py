@@ -24,7 +24,7 @@ class Schema(BaseModel):
 
 class DataConfig(Schema):
     name: Literal["auto", "mnist", "fashion_mnist", "kmnist", "digits"]
-    root: str
+    root: Annotated[str, Field(min_length=1)]
     """Folder in torchvision's layout: <root>/MNIST/raw/train-images-idx3-ubyte[.gz] and so on."""
     download: bool
     """Whether a missing data set may be downloaded, by the entry point, never by a worker."""

@@ -9,6 +9,7 @@ import gzip
 import hashlib
 import logging
 import os
+import re
 import socket
 import tempfile
 import zlib
@@ -154,7 +155,7 @@ def fetch(config: DataConfig) -> str | None:
         try:
             _download(config.root, name)
         except (OSError, RuntimeError, UserError) as error:
-            problem = "the download failed: " + (" ".join(str(error).split())[:200] or repr(error))
+            problem = f"the download failed: {_reason(error)}"
     if is_present(config.root, name):
         return None
     if config.name == "auto":
@@ -246,6 +247,12 @@ def _download(root: str, name: str) -> None:
             from torchvision import datasets
 
             getattr(datasets, SOURCES[name].folder)(root, download=True)
+
+
+def _reason(error: Exception) -> str:
+    """torchvision lists a line for every mirror that it tried; what they got is enough."""
+    got = re.findall(r"<urlopen error (.*?)>", str(error))
+    return "; ".join(dict.fromkeys(got)) or " ".join(str(error).split())[:200] or repr(error)
 
 
 @contextmanager
