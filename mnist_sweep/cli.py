@@ -1,6 +1,7 @@
 """The command line: `python -m mnist_sweep`. Hydra does the work; this file words its errors."""
 
 import difflib
+import errno
 import json
 import os
 import re
@@ -17,6 +18,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 EXIT_FAILURE, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
+
+UNWRITABLE = (errno.EACCES, errno.EEXIST, errno.ENOTDIR, errno.EROFS, errno.ENOSPC, errno.EFBIG)
 
 PACKAGE = Path(__file__).parent
 # Inside the package once installed, beside it in a checkout.
@@ -131,6 +134,9 @@ def word(error: Exception, arguments: list[str]) -> tuple[str, int]:
         return _unknown_key(found.group(1), arguments), EXIT_USER_ERROR
     if isinstance(error, CompactHydraException | OmegaConfBaseException):
         return text, EXIT_USER_ERROR
+    if isinstance(error, OSError) and error.errno in UNWRITABLE:
+        where = f"{error.filename} cannot be written ({error.strerror})"
+        return f"{where}: set hydra.run.dir or hydra.sweep.dir to a place that can", EXIT_USER_ERROR
     return f"{type(error).__name__}: {text} (HYDRA_FULL_ERROR=1 shows where)", EXIT_FAILURE
 
 

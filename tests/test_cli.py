@@ -110,9 +110,22 @@ def test_no_network_and_no_data_says_where_to_put_the_files(cli: Cli) -> None:
 def test_an_output_path_that_is_a_file_is_said_before_training(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "outputs").write_text("a file where the folder should be")
     done = cli(*TINY)
-    assert done.returncode in (1, 2)
-    assert "outputs" in done.stderr and "Traceback" not in done.stderr
-    assert "train_loss" not in done.stdout
+    assert done.returncode == 2
+    assert (
+        re.search(r"outputs/\S+ cannot be written", done.stderr) and "hydra.run.dir" in done.stderr
+    )
+    assert done.stderr.count("\n") == 1 and "train_loss" not in done.stdout
+
+
+def test_a_full_disk_is_said_before_training(tmp_path: Path) -> None:
+    """A limit on the size of files stands for it: config files fit, the probe does not."""
+    command = f"ulimit -f 100; exec {sys.executable} -m mnist_sweep {' '.join(TINY)}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, env=environment(), capture_output=True, text=True
+    )
+    assert done.returncode == 2
+    assert "cannot be written" in done.stderr and "hydra.run.dir" in done.stderr
+    assert done.stderr.count("\n") == 1 and "train_loss" not in done.stdout
 
 
 def test_a_foreign_table_is_refused_before_training_and_left_alone(

@@ -7,7 +7,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-from tests.conftest import environment
+from tests.conftest import choices, environment, make_config
 
 ROOT = Path(__file__).parent.parent
 
@@ -24,10 +24,24 @@ def test_every_choice_that_the_readme_names_exists() -> None:
         r"\b(data|model|optimizer|scheduler|augmentation|protocol|experiment|debug)=(\w[\w,]*)",
         text,
     )
-    assert len(named) > 10
+    assert len(named) > 5
     for group, several in named:
         for choice in several.split(","):
             assert (ROOT / "conf" / group / f"{choice}.yaml").exists(), f"{group}={choice}"
+
+
+def test_the_readme_names_every_choice_of_every_group() -> None:
+    text = (ROOT / "README.md").read_text()
+    for group in (path.name for path in (ROOT / "conf").iterdir() if path.is_dir()):
+        [line] = [line for line in text.splitlines() if line.startswith(f"| `{group}` |")]
+        assert not [name for name in choices(group) if f"`{name}`" not in line], group
+
+
+def test_every_experiment_pins_its_data_and_says_its_command() -> None:
+    for name in choices("experiment"):
+        assert make_config(f"experiment={name}").data.name == "mnist", name
+        text = (ROOT / "conf" / "experiment" / f"{name}.yaml").read_text()
+        assert f"python -m mnist_sweep experiment={name}\n" in text
 
 
 def test_the_built_wheel_runs_without_the_checkout(tmp_path: Path) -> None:
