@@ -21,6 +21,8 @@ EXIT_FAILURE, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 
 UNWRITABLE = (errno.EACCES, errno.EEXIST, errno.ENOTDIR, errno.EROFS, errno.ENOSPC, errno.EFBIG)
 
+CONFIG_FLAGS = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn")
+
 PACKAGE = Path(__file__).parent
 # Inside the package once installed, beside it in a checkout.
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
@@ -31,8 +33,6 @@ TARGETS = [
     "mnist_sweep.sweep_progress.SweepProgress",
     *os.environ.get("MNIST_SWEEP_TARGETS", "").split(),
 ]
-
-_entry_process: int | None = None
 
 
 class _SingleRunError(BaseException):
@@ -46,7 +46,7 @@ def app(cfg: DictConfig) -> float:
     from mnist_sweep.run import DivergedError, run
 
     try:
-        return run(cfg, may_fetch=_entry_process == os.getpid())
+        return run(cfg)
     except (UserError, DivergedError) as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise
@@ -55,8 +55,6 @@ def app(cfg: DictConfig) -> float:
 
 def main() -> int:
     """Returns the exit code: 0, 1 for a failure, 2 for a mistake of the user's."""
-    global _entry_process
-    _entry_process = os.getpid()
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises; it is worded here, once for all
     signal.signal(signal.SIGTERM, _interrupt)
@@ -93,7 +91,13 @@ def expand_resume(arguments: list[str]) -> list[str]:
     from mnist_sweep.errors import UserError
 
     directory = Path(given[-1].removeprefix("resume=").strip("'\""))
-    others = [a for a in arguments if a not in given and not a.startswith(("-", "hydra."))]
+    others = [
+        argument
+        for before, argument in zip(["", *arguments], arguments, strict=False)
+        if argument not in given
+        and not argument.startswith(("-", "hydra.", "hydra/"))
+        and before not in CONFIG_FLAGS
+    ]
     if others:
         raise UserError(
             f"resume={directory} takes the run's own settings: leave out {' '.join(others)}"
@@ -135,7 +139,7 @@ def word(error: Exception, arguments: list[str]) -> tuple[str, int]:
     if isinstance(error, CompactHydraException | OmegaConfBaseException):
         return text, EXIT_USER_ERROR
     if isinstance(error, OSError) and error.errno in UNWRITABLE:
-        where = f"{error.filename} cannot be written ({error.strerror})"
+        where = f"{error.filename or 'the run directory'} cannot be written ({error.strerror})"
         return f"{where}: set hydra.run.dir or hydra.sweep.dir to a place that can", EXIT_USER_ERROR
     return f"{type(error).__name__}: {text} (HYDRA_FULL_ERROR=1 shows where)", EXIT_FAILURE
 

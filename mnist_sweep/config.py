@@ -93,6 +93,7 @@ class TrainerConfig(Schema):
 
 
 class BudgetConfig(Schema):
+    min_params: Count | None
     max_params: Count | None
     max_macs: Count | None
     """Multiply-accumulates of one image's forward pass."""

@@ -30,10 +30,10 @@ def warn(console: Console, title: str, text: str) -> None:
     console.print(Panel(Text(text), title=Text(title), border_style="bold red", width=78))
 
 
-def show_data(console: Console, data: Dataset, sizes: tuple[int, int | None, int]) -> None:
-    train, val, test = sizes
-    parts = [f"{train:,} train", f"{val:,} val" if val is not None else "no val", f"{test:,} test"]
-    console.print(Text(f"data    {data.name}: {', '.join(parts)} images"))
+def show_data(console: Console, data: Dataset) -> None:
+    val = "no val" if data.val is None else f"{len(data.val):,} val"
+    sizes = f"{len(data.train):,} train, {val}, {len(data.test):,} test images"
+    console.print(Text(f"data    {data.name}: {sizes}"))
 
 
 def show_profile(console: Console, costs: Profile, budget: BudgetConfig) -> None:
@@ -114,10 +114,10 @@ class EpochLines:
             ("epoch", f"{metrics.epoch}/{self.epochs}", 6),
             ("train_loss", f"{metrics.train_loss:.4f}", 11),
             ("train_acc", f"{metrics.train_acc:.4f}", 10),
-            ("val_loss", _number(metrics.val_loss, "{:.4f}"), 9),
-            ("val_acc", _number(metrics.val_acc, "{:.4f}"), 8),
-            ("test_loss", _number(metrics.test_loss, "{:.4f}"), 10),
-            ("test_acc", _number(metrics.test_acc, "{:.4f}"), 9),
+            ("val_loss", _four_digits(metrics.val_loss), 9),
+            ("val_acc", _four_digits(metrics.val_acc), 8),
+            ("test_loss", _four_digits(metrics.test_loss), 10),
+            ("test_acc", _four_digits(metrics.test_acc), 9),
             ("lr", f"{metrics.lr:.2g}", 9),
             ("s", f"{metrics.seconds:.1f}", 7),
             ("images/s", f"{metrics.images_per_s:,.0f}", 10),
@@ -130,8 +130,8 @@ class EpochLines:
         self.console.print(Text("".join(f"{value:>{width}}" for _, value, width in shown)))
 
 
-def _number(value: float | None, form: str) -> str:
-    return "" if value is None else form.format(value)
+def _four_digits(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
 
 
 def show_result(console: Console, record: RunRecord, table: str) -> None:

@@ -15,8 +15,9 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import torch
 import torch.nn.functional as F
@@ -134,6 +135,16 @@ class Dataset:
     mean: float
     std: float
 
+    def limited(self, train: int | None, evaluation: int | None) -> "Dataset":
+        """The first so many images of the training set, and of the validation and test sets."""
+        val = None if self.val is None else self.val.first(evaluation)
+        test = self.test.first(evaluation)
+        return replace(self, train=self.train.first(train), val=val, test=test)
+
+    def to(self, device: torch.device) -> "Dataset":
+        val = None if self.val is None else self.val.to(device)
+        return replace(self, train=self.train.to(device), val=val, test=self.test.to(device))
+
     def normalise(self, images: Tensor) -> Tensor:
         """Images in 0..1 -> zero mean, unit variance over the training set; in place."""
         return images.sub_(self.mean).div_(self.std)
@@ -236,17 +247,19 @@ def _missing(root: str, name: str) -> str:
 
 def _download(root: str, name: str) -> None:
     try:
-        Path(root).mkdir(parents=True, exist_ok=True)
+        raw_folder(root, name).mkdir(parents=True, exist_ok=True)
         lock = FileLock(Path(root) / f".{name}.lock")
-        lock.acquire()
-    except OSError as error:
-        raise UserError(f"data.root={root} cannot be written: {error}") from error
-    with lock, _socket_timeout(DOWNLOAD_TIMEOUT_S):
-        if not is_present(root, name):
+        with lock, _socket_timeout(DOWNLOAD_TIMEOUT_S), TemporaryDirectory(dir=root) as temporary:
+            if is_present(root, name):
+                return
             log.warning("%s is not in %s: downloading it", SOURCES[name].folder, root)
             from torchvision import datasets
 
-            getattr(datasets, SOURCES[name].folder)(root, download=True)
+            getattr(datasets, SOURCES[name].folder)(temporary, download=True)
+            for file in raw_folder(temporary, name).iterdir():
+                os.replace(file, raw_folder(root, name) / file.name)
+    except PermissionError as error:
+        raise UserError(f"data.root={root} cannot be written: {error}") from error
 
 
 def _reason(error: Exception) -> str:

@@ -7,7 +7,7 @@ class UserError(Exception):
     """A mistake that the user can mend: one line with key, value and remedy. Exit code 2."""
 
 
-class OverBudgetError(UserError):
+class BudgetError(UserError):
     """A net that does not fit the budget; its run is recorded as `infeasible`."""
 
 

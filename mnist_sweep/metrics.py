@@ -1,5 +1,6 @@
 """What one epoch measured: the record that training, schedulers and the run directory share."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -38,6 +39,12 @@ class EpochMetrics:
     seconds: float
     """Of training, without evaluation."""
     images_per_s: float
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether every loss that was measured is a number; the weights are of no use if not."""
+        losses = (self.train_loss, self.val_loss, self.val_loss_raw, self.test_loss)
+        return all(math.isfinite(loss) for loss in losses if loss is not None)
 
 
 def best_epoch(history: Sequence[EpochMetrics]) -> int | None:

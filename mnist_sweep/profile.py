@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from mnist_sweep.config import IMAGE_SIZE, BudgetConfig
-from mnist_sweep.errors import OverBudgetError
+from mnist_sweep.errors import BudgetError
 from mnist_sweep.models.blocks import GlobalAvgPool, Unit
 
 
@@ -105,14 +105,21 @@ def profile(model: nn.Module) -> Profile:
 def check_budget(costs: Profile, budget: BudgetConfig) -> None:
     """
     Raises:
-        OverBudgetError: the net has more parameters or multiply-accumulates than allowed.
+        BudgetError: the net has more parameters or multiply-accumulates than allowed, or
+            fewer parameters.
     """
+    least = budget.min_params
+    if least is not None and costs.num_params < least:
+        raise BudgetError(
+            f"the model has {costs.num_params:,} parameters, under budget.min_params={least}; "
+            f"nothing was trained. Choose a larger model or lower budget.min_params"
+        )
     for key, what, cost, limit in (
         ("max_params", "parameters", costs.num_params, budget.max_params),
         ("max_macs", "multiply-accumulates", costs.macs, budget.max_macs),
     ):
         if limit is not None and cost > limit:
-            raise OverBudgetError(
+            raise BudgetError(
                 f"the model has {cost:,} {what}, over budget.{key}={limit}; nothing was trained. "
                 f"Choose a smaller model or raise the limit: budget.{key}={cost}"
             )

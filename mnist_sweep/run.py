@@ -30,8 +30,8 @@ from mnist_sweep.console import (
     show_result,
     warn,
 )
-from mnist_sweep.data import Dataset, fetch, load
-from mnist_sweep.errors import OverBudgetError, UserError
+from mnist_sweep.data import fetch, load
+from mnist_sweep.errors import BudgetError, UserError
 from mnist_sweep.experiment import Experiment, to_experiment
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.profile import Profile, check_budget, profile
@@ -46,7 +46,7 @@ from mnist_sweep.record import (
     write_history,
     write_result,
 )
-from mnist_sweep.train import settle, train
+from mnist_sweep.train import save_whole, settle, train
 
 NOT_IN_HASH = ("seed", "resume", "record", "data.root", "data.download")
 
@@ -55,10 +55,10 @@ class DivergedError(Exception):
     """The run is over and recorded, and its loss is no number. Exit code 1."""
 
 
-def run(cfg: DictConfig, *, may_fetch: bool) -> float:
+def run(cfg: DictConfig) -> float:
     """Trains what `cfg` says, leaves a row, and returns val_acc (NaN where there is none).
 
-    may_fetch: whether missing data may be downloaded: not by the workers of a sweep.
+    Missing data is downloaded by a single run only: a sweep's controller has done so before.
 
     Raises:
         UserError: the configuration, the data or the output directory will not do.
@@ -71,11 +71,17 @@ def run(cfg: DictConfig, *, may_fetch: bool) -> float:
     run_dir = Path(hydra.runtime.output_dir)
     experiment = to_experiment(cfg)
     settings = experiment.settings
+    if in_sweep and settings.protocol.name != "select" and _has_objective(hydra):
+        raise UserError(
+            f"protocol={settings.protocol.name} has no validation set, so hydra/sweeper="
+            f"{hydra.runtime.choices['hydra/sweeper']} has nothing to go by: use protocol=select"
+        )
     if settings.resume is not None:
         _check_same_config(cfg, run_dir)
     check_writable(run_dir)
     tables = [ResultsTable(Path(settings.record.table))]
-    sweep_table = ResultsTable(run_dir.parent / "results.csv")
+    sweep_dir = Path(hydra.sweep.dir) if in_sweep else run_dir.parent
+    sweep_table = ResultsTable(sweep_dir / "results.csv")
     if in_sweep or (settings.resume is not None and sweep_table.path.exists()):
         tables.append(sweep_table)
     for table in tables:
@@ -87,8 +93,8 @@ def run(cfg: DictConfig, *, may_fetch: bool) -> float:
     replace = settings.resume is not None or (run_dir / RESULT).exists()
     try:
         check_budget(costs, settings.budget)
-        _train(experiment, costs, run_dir, record, console, may_fetch=may_fetch, brief=in_sweep)
-    except OverBudgetError as error:
+        _train(experiment, costs, run_dir, record, console, in_sweep=in_sweep)
+    except BudgetError as error:
         record.status, record.error = "infeasible", str(error)
         if not in_sweep:
             raise
@@ -104,9 +110,7 @@ def run(cfg: DictConfig, *, may_fetch: bool) -> float:
         record.peak_rss_mb = _peak_rss_mb()
         really_used = {"data": {"name": record.groups["data"]}}
         record.config_hash = config_hash(cast(DictConfig, OmegaConf.merge(cfg, really_used)))
-        write_result(run_dir, record)
-        for table in tables:
-            table.append(record, replace=replace)
+        _leave(record, run_dir, tables, replace=replace)
         show_result(console, record, settings.record.table)
     if record.status == "diverged" and not in_sweep:
         raise DivergedError(str(record.error))
@@ -120,19 +124,18 @@ def _train(
     record: RunRecord,
     console: Console,
     *,
-    may_fetch: bool,
-    brief: bool,
+    in_sweep: bool,
 ) -> None:
-    """Loads, trains, tests and saves, filling the record on the way. brief: no layer table."""
+    """Loads, trains, tests and saves, filling the record on the way."""
     settings, trainer = experiment.settings, experiment.settings.trainer
     machine = settle(trainer)
     record.device, record.precision = str(machine.device), machine.precision
     record.threads = machine.threads
-    problem = fetch(settings.data) if may_fetch else None
-    data = load(settings.data, settings.protocol)
+    problem = None if in_sweep else fetch(settings.data)
+    data = load(settings.data, settings.protocol).limited(trainer.limit_train, trainer.limit_val)
     record.groups["data"] = data.name
-    sizes = _limited_sizes(data, trainer.limit_train, trainer.limit_val)
-    record.train_images, record.val_images, record.test_images = sizes
+    record.train_images, record.test_images = len(data.train), len(data.test)
+    record.val_images = None if data.val is None else len(data.val)
     if settings.data.name == "auto" and data.name == "digits":
         warn(
             console,
@@ -140,20 +143,22 @@ def _train(
             "MNIST is not here, so this run uses scikit-learn's 1,797 small digits. Its figures "
             f"say nothing about MNIST. {problem or ''}",
         )
-    show_data(console, data, sizes)
-    if brief:
+    show_data(console, data)
+    if in_sweep:
         console.print(f"model   {record.groups['model']}: {budget_line(costs, settings.budget)}")
     else:
         show_profile(console, costs, settings.budget)
 
-    checkpoint = run_dir / CHECKPOINT if trainer.checkpoint_every or settings.resume else None
+    checkpoint = run_dir / CHECKPOINT
+    if settings.resume is None:
+        checkpoint.unlink(missing_ok=True)  # of an earlier run in the same directory
 
     def on_epoch(history: list[EpochMetrics]) -> None:
         record.learn(history)
         write_history(run_dir, history)
         lines.epoch(history)
 
-    with EpochLines(console, trainer.epochs, sizes[0]) as lines:
+    with EpochLines(console, trainer.epochs, len(data.train)) as lines:
         result = train(
             experiment,
             data,
@@ -166,7 +171,7 @@ def _train(
     record.weights_epoch = result.weights_epoch
     if result.status == "diverged":
         record.error = (
-            f"the training loss is no finite number in epoch {record.epochs_done}; "
+            f"the loss is no finite number in epoch {record.epochs_done}; "
             f"try a lower optimizer.lr than {experiment.optimizer.lr:g}"
         )
     if result.test is not None and result.test_raw is not None:
@@ -175,9 +180,29 @@ def _train(
     chosen = result.history[result.weights_epoch - 1]
     record.val_acc, record.val_loss = chosen.val_acc, chosen.val_loss
     record.val_acc_raw, record.val_loss_raw = chosen.val_acc_raw, chosen.val_loss_raw
-    torch.save(result.weights, run_dir / MODEL)
-    if checkpoint is not None:
-        checkpoint.unlink(missing_ok=True)
+    save_whole(result.weights, run_dir / MODEL)
+    checkpoint.unlink(missing_ok=True)
+
+
+def _leave(record: RunRecord, run_dir: Path, tables: list[ResultsTable], *, replace: bool) -> None:
+    """Writes result.json and the rows, each even where another cannot be written."""
+    problems: list[Exception] = []
+    try:
+        write_result(run_dir, record)
+    except OSError as error:
+        problems.append(error)
+    for table in tables:
+        try:
+            table.append(record, replace=replace)
+        except UserError as error:
+            problems.append(error)
+    if problems:
+        raise problems[0]
+
+
+def _has_objective(hydra: Any) -> bool:
+    """Whether the sweeper goes by what a run returns."""
+    return bool(hydra.runtime.choices["hydra/sweeper"] != "basic")
 
 
 def _new_record(
@@ -257,13 +282,6 @@ def _check_same_config(cfg: DictConfig, run_dir: Path) -> None:
             f"resume={run_dir}: the config files have changed since that run began "
             f"({', '.join(changed)}); restore them, or start a new run"
         )
-
-
-def _limited_sizes(
-    data: Dataset, limit_train: int | None, limit_val: int | None
-) -> tuple[int, int | None, int]:
-    train, test = len(data.train.first(limit_train)), len(data.test.first(limit_val))
-    return train, None if data.val is None else len(data.val.first(limit_val)), test
 
 
 def _peak_rss_mb() -> float:

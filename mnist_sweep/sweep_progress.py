@@ -6,10 +6,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
+from pydantic import ValidationError
 
 
 class SweepProgress(Callback):
@@ -22,19 +24,28 @@ class SweepProgress(Callback):
         self.total: int | None = None
         self.start = 0.0
         self.swept: list[str] = []
+        self.one_by_one = True
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         from mnist_sweep.config import DataConfig
+        from mnist_sweep.console import make_console, warn
         from mnist_sweep.data import fetch
+        from mnist_sweep.errors import UserError
 
         self.start = time.time()
+        self.one_by_one = config.hydra.runtime.choices["hydra/launcher"] == "basic"
         sweeps = _discrete_sweeps(config)
         self.swept = list(sweeps)
         self.total = config.hydra.sweeper.get("n_trials") or math.prod(map(len, sweeps.values()))
         plain = OmegaConf.to_container(config.data, resolve=True)
         assert isinstance(plain, dict)
         for name in sweeps.get("data", [plain["name"]]):
-            fetch(DataConfig.model_validate({**plain, "name": name}))
+            try:
+                problem = fetch(DataConfig.model_validate({**plain, "name": name}))
+            except (UserError, ValidationError) as error:
+                problem = str(error)  # Hydra would swallow it; the jobs that need the set will fail
+            if problem:
+                warn(make_console(), f"no data={name}", problem)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         from mnist_sweep.console import make_console
@@ -43,7 +54,7 @@ class SweepProgress(Callback):
         if self.total is None or number is None:
             return
         left = ""
-        if number:
+        if number and self.one_by_one:
             seconds = (time.time() - self.start) / number * (self.total - number)
             left = f", about {_duration(seconds)} left"
         what = " ".join(config.hydra.overrides.task)
@@ -55,9 +66,11 @@ class SweepProgress(Callback):
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         from mnist_sweep.console import make_console
 
-        if self.total is not None and job_return.status == JobStatus.FAILED:
-            error = " ".join(str(job_return._return_value).split())
-            make_console().print(f"failed: {error}", style="red", markup=False)
+        error = job_return._return_value
+        failed = job_return.status == JobStatus.FAILED and isinstance(error, Exception)
+        if failed and self.total is not None:
+            text = " ".join(str(error).split())
+            make_console().print(f"failed: {text}", style="red", markup=False)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         from mnist_sweep.console import make_console, show_sweep
@@ -79,11 +92,12 @@ class SweepProgress(Callback):
 
 def _discrete_sweeps(config: DictConfig) -> dict[str, list[str]]:
     """Swept key -> its values as text, of the command line and of `hydra.sweeper.params`."""
+    parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     params = config.hydra.sweeper.get("params") or {}
     given = [f"{key}={value}" for key, value in params.items()] + list(config.hydra.overrides.task)
     return {
         str(override.get_key_element()): list(override.sweep_string_iterator())
-        for override in OverridesParser.create().parse_overrides(given)
+        for override in parser.parse_overrides(given)
         if override.is_discrete_sweep()
     }
 

@@ -27,6 +27,8 @@ from mnist_sweep.schedulers import Clock
 
 Weights = dict[str, Tensor]
 
+AUTO_THREADS = torch.get_num_threads()  # before any run of this process changed it
+
 
 @dataclass(frozen=True)
 class Machine:
@@ -44,10 +46,10 @@ class Machine:
 
 @dataclass(frozen=True)
 class TrainResult:
-    """status: `diverged` when an epoch's mean training loss is no finite number.
+    """status: `diverged` when a loss is no finite number, in training or evaluation.
 
     test and test_raw: of the averaged and the raw weights, once, after the last epoch; None for a
-    run that diverged. weights: of `weights_epoch`, averaged where averaging is on.
+    run that diverged. weights: of `weights_epoch`, averaged where averaging is on, on the CPU.
     """
 
     status: Literal["completed", "diverged"]
@@ -93,22 +95,21 @@ class State:
         if self.average is not None:
             self.average.load_state_dict(weights["average"])
 
-    def save(self, path: Path) -> None:
-        """Writes the checkpoint, whole or not at all."""
+    def save(self, path: Path, data: str) -> None:
+        """data: the name of the set that is trained on."""
         content = {
+            "data": data,
             "weights": self.snapshot(),
             "optimizer": self.optimizer.state_dict(),
             "history": [asdict(metrics) for metrics in self.history],
             "best": self.best,
         }
-        temporary = path.with_suffix(".tmp")
-        torch.save(content, temporary)
-        os.replace(temporary, path)
+        save_whole(content, path)
 
-    def load(self, path: Path, device: torch.device) -> None:
+    def load(self, path: Path, device: torch.device, data: str) -> None:
         """
         Raises:
-            UserError: the file is no checkpoint of this net and optimizer.
+            UserError: the file is no checkpoint of this net, optimizer and data set.
         """
         try:
             content = torch.load(path, weights_only=True, map_location=device)
@@ -116,12 +117,18 @@ class State:
             self.optimizer.load_state_dict(content["optimizer"])
             self.history = [EpochMetrics(**metrics) for metrics in content["history"]]
             self.best = content["best"]
+            before = content["data"]
         except Exception as error:  # torch.load raises nearly anything on a damaged file
             reason = str(error).splitlines()[0][:120]
             raise UserError(
                 f"resume: {path} is damaged or of another net ({reason}); "
                 "start the run again without resume"
             ) from error
+        if before != data:
+            raise UserError(
+                f"resume: that run was on data={before}, and data={data} is what is here now; "
+                f"bring {before} back, or start a new run"
+            )
 
 
 def settle(trainer: TrainerConfig) -> Machine:
@@ -140,8 +147,7 @@ def settle(trainer: TrainerConfig) -> Machine:
             )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("trainer.device=mps: not on this machine; use trainer.device=cpu or auto")
-    if trainer.threads != "auto":
-        torch.set_num_threads(trainer.threads)
+    torch.set_num_threads(AUTO_THREADS if trainer.threads == "auto" else trainer.threads)
     if torch.are_deterministic_algorithms_enabled() != trainer.deterministic:
         # Only then: the call imports the compiler, 150 MB.
         torch.use_deterministic_algorithms(trainer.deterministic)
@@ -170,29 +176,20 @@ def train(
     """
     trainer = experiment.settings.trainer
     watch_test = experiment.settings.protocol.name == "published"
-    train_split, val_split, test_split = (
-        None if split is None else split.first(limit).to(machine.device)
-        for split, limit in (
-            (data.train, trainer.limit_train),
-            (data.val, trainer.limit_val),
-            (data.test, trainer.limit_val),
-        )
-    )
-    assert train_split is not None and test_split is not None
-
+    data = data.to(machine.device)
     state = State.start(experiment, machine)
     if checkpoint is not None and checkpoint.exists():
-        state.load(checkpoint, machine.device)
+        state.load(checkpoint, machine.device, data.name)
 
     def score(net: nn.Module, split: Split) -> Score:
         return evaluate(net, split, data, machine, trainer.eval_batch_size)
 
-    while len(state.history) < trainer.epochs:
+    while not _is_over(state.history, trainer):
         start = time.perf_counter()
-        train_score, lr = train_epoch(experiment, data, train_split, state, machine, on_step)
+        train_score, lr = train_epoch(experiment, data, data.train, state, machine, on_step)
         seconds = time.perf_counter() - start
-        val, val_raw = _pair(score, state, val_split)
-        test, _ = _pair(score, state, test_split if watch_test else None)
+        val, val_raw = _pair(score, state, data.val)
+        test, _ = _pair(score, state, data.test if watch_test else None)
         metrics = EpochMetrics(
             epoch=len(state.history) + 1,
             lr=lr,
@@ -205,27 +202,36 @@ def train(
             test_loss=None if test is None else test.loss,
             test_acc=None if test is None else test.acc,
             seconds=seconds,
-            images_per_s=len(train_split) / seconds,
+            images_per_s=len(data.train) / seconds,
         )
         state.history.append(metrics)
         if best_epoch(state.history) == metrics.epoch and trainer.weights == "best":
             state.best = state.snapshot()
         if checkpoint is not None and _is_due(metrics.epoch, trainer):
-            state.save(checkpoint)
+            state.save(checkpoint, data.name)
         on_epoch(state.history)
-        if not math.isfinite(metrics.train_loss):
-            weights = state.averaged.state_dict()
-            return TrainResult("diverged", state.history, None, None, weights, metrics.epoch)
-        if _should_stop_early(state.history, trainer):
-            break
 
     weights_epoch = len(state.history)
-    if trainer.weights == "best":
-        state.restore(state.best)
-        weights_epoch = best_epoch(state.history) or weights_epoch
-    test, test_raw = _pair(score, state, test_split)
-    weights = state.averaged.state_dict()
+    test = test_raw = None
+    if state.history[-1].is_finite:
+        if trainer.weights == "best":
+            state.restore(state.best)
+            weights_epoch = best_epoch(state.history) or weights_epoch
+        test, test_raw = _pair(score, state, data.test)
+    weights = {name: value.cpu() for name, value in state.averaged.state_dict().items()}
+    if test is None or not math.isfinite(test.loss):
+        return TrainResult("diverged", state.history, None, None, weights, weights_epoch)
     return TrainResult("completed", state.history, test, test_raw, weights, weights_epoch)
+
+
+def save_whole(content: object, path: Path) -> None:
+    """torch.save, whole or not at all, and onto the disk."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with temporary.open("wb") as file:
+        torch.save(content, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
 
 
 def train_epoch(
@@ -324,11 +330,14 @@ def _pair(
     return (raw if state.average is None else score(state.average, split)), raw
 
 
-def _should_stop_early(history: list[EpochMetrics], trainer: TrainerConfig) -> bool:
-    best = best_epoch(history)
-    if trainer.early_stopping is None or best is None:
+def _is_over(history: list[EpochMetrics], trainer: TrainerConfig) -> bool:
+    """Whether the epochs are done, a loss is no number, or val_acc has not improved for long."""
+    if not history:
         return False
-    return len(history) - best >= trainer.early_stopping
+    best = best_epoch(history)
+    patience = trainer.early_stopping
+    stopped = patience is not None and best is not None and len(history) - best >= patience
+    return stopped or len(history) >= trainer.epochs or not history[-1].is_finite
 
 
 def _is_due(epoch: int, trainer: TrainerConfig) -> bool:

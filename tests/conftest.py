@@ -27,8 +27,9 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def choices(group: str) -> list[str]:
-    """The names of a config group's files."""
-    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    """The names of a config group's files, without those that only an experiment uses."""
+    names = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    return [name for name in names if not name.startswith(("published_", "ours_"))]
 
 
 def make_config(*overrides: str) -> DictConfig:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mnist_sweep.config import BudgetConfig
-from mnist_sweep.errors import OverBudgetError
+from mnist_sweep.errors import BudgetError
 from mnist_sweep.models.blocks import GlobalAvgPool, conv_unit, separable_unit
 from mnist_sweep.profile import LayerProfile, Profile, check_budget, count_params, profile
 from tests.conftest import choices, make_experiment
@@ -243,7 +243,7 @@ def test_profiling_leaves_a_frozen_layer_frozen() -> None:
 
 
 def budget(**limits: int | None) -> BudgetConfig:
-    return BudgetConfig(**{"max_params": None, "max_macs": None, **limits})
+    return BudgetConfig(**{"min_params": None, "max_params": None, "max_macs": None, **limits})
 
 
 COSTS = Profile(
@@ -281,7 +281,7 @@ def test_a_net_within_or_exactly_at_its_budget_passes(limits: dict[str, Any]) ->
 def test_a_net_over_its_budget_is_refused_with_key_limit_and_remedy(
     limits: dict[str, Any], key: str, cost: int
 ) -> None:
-    with pytest.raises(OverBudgetError) as refusal:
+    with pytest.raises(BudgetError) as refusal:
         check_budget(COSTS, budget(**limits))
     message = str(refusal.value)
     assert f"budget.{key}={limits[key]}" in message
@@ -291,7 +291,7 @@ def test_a_net_over_its_budget_is_refused_with_key_limit_and_remedy(
 
 def test_the_remedy_that_is_offered_works() -> None:
     costs = profile(from_yaml("pointwise_cnn"))
-    with pytest.raises(OverBudgetError) as refusal:
+    with pytest.raises(BudgetError) as refusal:
         check_budget(costs, make_experiment("model=pointwise_cnn").settings.budget)
     remedy = str(refusal.value).split()[-1]
     check_budget(costs, make_experiment("model=pointwise_cnn", remedy).settings.budget)

@@ -208,6 +208,19 @@ def test_an_ended_run_resumes_to_the_unbroken_result(
     pd.testing.assert_frame_equal(histories[0], histories[1])
 
 
+def test_a_new_run_in_the_directory_of_an_ended_one_starts_anew(cli: Cli, tmp_path: Path) -> None:
+    process = start(tmp_path)
+    run_dir = wait_for_epochs(process, tmp_path, 2)
+    process.kill()
+    process.communicate()
+    assert (run_dir / "checkpoint.pt").exists()
+    for arguments in ([f"hydra.run.dir={run_dir}"], []):
+        assert cli(*TINY, "seed=9", *arguments).returncode == 0
+    assert len(pd.read_csv(run_dir / "history.csv")) == 2
+    same, fresh = (torch.load(path / "model.pt", weights_only=True) for path in run_dirs(tmp_path))
+    assert all(torch.equal(same[name], fresh[name]) for name in fresh)
+
+
 def test_resume_says_what_cannot_be_resumed(cli: Cli, tmp_path: Path) -> None:
     assert cli(*TINY).returncode == 0
     [run_dir] = run_dirs(tmp_path)
@@ -296,6 +309,15 @@ def test_parallel_launcher_workers_share_one_table(cli: Cli, tmp_path: Path) -> 
     assert done.returncode == 0, done.stderr
     table = read_table(tmp_path)
     assert sorted(table.seed) == [0, 1, 2, 3] and set(table.status) == {"completed"}
+
+
+def test_a_sweep_with_an_objective_needs_validation(cli: Cli) -> None:
+    done = cli(
+        "-m", *TINY, "hydra/sweeper=optuna", "hydra.sweeper.n_trials=2", "protocol=final",
+        "optimizer.lr=interval(0.001, 0.03)",
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "protocol=final" in done.stderr and "protocol=select" in done.stderr
 
 
 def test_the_stock_optuna_sweeper_maximises_val_acc(cli: Cli, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import math
 from copy import deepcopy
 from dataclasses import replace
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from torch import nn
 
 from mnist_sweep.config import Settings
 from mnist_sweep.data import Dataset, Split, load
+from mnist_sweep.errors import UserError
 from mnist_sweep.experiment import Experiment
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.train import Machine, TrainResult, settle, train, update_average
@@ -22,7 +24,9 @@ CPU = Machine(torch.device("cpu"), "fp32", threads=1)
 
 
 def dataset(experiment: Experiment) -> Dataset:
-    return load(experiment.settings.data, experiment.settings.protocol)
+    trainer = experiment.settings.trainer
+    data = load(experiment.settings.data, experiment.settings.protocol)
+    return data.limited(trainer.limit_train, trainer.limit_val)
 
 
 def run(*overrides: str) -> TrainResult:
@@ -78,8 +82,8 @@ def test_training_equals_a_plain_torch_loop() -> None:
 def test_every_combination_with_a_model_trains_a_few_steps(model: str) -> None:
     """optimizer x scheduler x augmentation: finite weights that moved."""
     base = make_experiment("data=digits", "trainer.epochs=2", "trainer.batch_size=8")
-    settings = with_trainer(base.settings, limit_train=16, limit_val=8, eval_batch_size=8)
-    data = dataset(base)
+    settings = with_trainer(base.settings, eval_batch_size=8)
+    data = dataset(base).limited(16, 8)
     fresh = make_experiment(f"model={model}", "budget.max_params=null").model
     optimizers = {
         name: make_experiment(f"optimizer={name}").optimizer for name in choices("optimizer")
@@ -178,6 +182,45 @@ def test_a_nan_loss_ends_the_run_as_diverged() -> None:
     assert not math.isfinite(result.history[-1].train_loss)
 
 
+def test_a_last_step_that_blows_up_is_no_completed_run() -> None:
+    """The training loss is of the weights before each step; evaluation sees those after it."""
+    experiment = make_experiment(
+        "data=digits", "optimizer=sgd", "optimizer.lr=1e30", "trainer.epochs=1",
+        "trainer.batch_size=2000", "scheduler=constant", "scheduler.warmup_epochs=0",
+        "trainer.ema_horizon=0", "protocol=final", "model=pointwise_cnn",
+    )  # fmt: skip
+    result = train(experiment, dataset(experiment), CPU)
+    assert math.isfinite(result.history[0].train_loss)
+    assert result.status == "diverged" and result.test is None
+
+
+def test_an_early_stopped_run_that_resumes_is_still_over(tmp_path: Path) -> None:
+    overrides = [
+        "data=digits", "trainer.epochs=30", "trainer.early_stopping=1", "optimizer.lr=1e-6",
+        "trainer.ema_horizon=0",
+    ]  # fmt: skip
+    checkpoint = tmp_path / "checkpoint.pt"
+    whole, again = (
+        train(experiment, dataset(experiment), CPU, checkpoint=checkpoint)
+        for experiment in (make_experiment(*overrides), make_experiment(*overrides))
+    )
+    assert len(whole.history) < 30
+    assert again.history == whole.history and again.test == whole.test
+
+
+def test_a_checkpoint_of_another_data_set_is_refused(tmp_path: Path) -> None:
+    experiment = make_experiment("data=digits", "trainer.epochs=1")
+    data = dataset(experiment)
+    train(experiment, data, CPU, checkpoint=tmp_path / "checkpoint.pt")
+    with pytest.raises(UserError, match="was on data=digits, and data=mnist is"):
+        train(
+            make_experiment("trainer.epochs=2"),
+            replace(data, name="mnist"),
+            CPU,
+            checkpoint=tmp_path / "checkpoint.pt",
+        )
+
+
 @pytest.mark.parametrize("overrides", [["trainer.precision=bf16"], ["trainer.deterministic=true"]])
 def test_other_ways_to_compute_learn_as_well(overrides: list[str]) -> None:
     experiment = make_experiment("data=digits", "trainer.epochs=4", *overrides)
@@ -199,6 +242,14 @@ def test_what_on_epoch_raises_ends_the_run() -> None:
     experiment = make_experiment("data=digits", "trainer.limit_train=64")
     with pytest.raises(Enough):
         train(experiment, dataset(experiment), CPU, on_epoch=stop)
+
+
+def test_threads_of_one_run_are_not_those_of_the_next() -> None:
+    auto = settle(make_experiment().settings.trainer).threads
+    assert (
+        settle(make_experiment(f"trainer.threads={auto + 1}").settings.trainer).threads == auto + 1
+    )
+    assert settle(make_experiment().settings.trainer).threads == auto
 
 
 def test_limits_take_the_first_images() -> None:

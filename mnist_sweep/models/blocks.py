@@ -1,10 +1,14 @@
 """The pieces that every net here is made of."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
+from pydantic import Field
 from torch import Tensor, nn
 
 Padding = Literal["valid", "same"]
+Width = Annotated[int, Field(ge=1, le=4096, strict=True)]
+Probability = Annotated[float, Field(ge=0, lt=1, strict=True)]
+Switch = Annotated[bool, Field(strict=True)]
 
 
 class Unit(nn.Sequential):
@@ -21,7 +25,6 @@ def conv_unit(
     *,
     kernel: int = 3,
     padding: Padding = "valid",
-    dropout: float = 0.0,
     dropout2d: float = 0.0,
     bias: bool = True,
     groups: int = 1,
@@ -30,7 +33,7 @@ def conv_unit(
 
     order: the layers and their order, as words joined by '-': conv, bn, relu.
     kernel: side in pixels. padding: `valid` (none) or `same` (kernel // 2, odd kernels).
-    dropout, dropout2d: probabilities of dropout, element-wise and by channel, after the rest.
+    dropout2d: probability of dropping a channel, after the rest.
     """
     unit = Unit()
     channels = in_channels
@@ -47,21 +50,17 @@ def conv_unit(
             unit.append(nn.ReLU(inplace=True))
         else:
             raise ValueError(f"order={order}: '{word}' is none of conv, bn, relu")
-    if dropout:
-        unit.append(nn.Dropout(dropout))
     if dropout2d:
         unit.append(nn.Dropout2d(dropout2d))
     return unit
 
 
-def separable_unit(in_channels: int, out_channels: int, *, kernel: int = 3) -> Unit:
+def separable_unit(in_channels: int, out_channels: int) -> Unit:
     """(B, in_channels, H, W) -> (B, out_channels, H, W): depthwise, BN, ReLU, pointwise, BN, ReLU.
 
     No biases: a batch norm follows each convolution. Source: Howard et al. 2017 (MobileNets).
     """
-    depthwise = conv_unit(
-        in_channels, in_channels, kernel=kernel, padding="same", bias=False, groups=in_channels
-    )
+    depthwise = conv_unit(in_channels, in_channels, padding="same", bias=False, groups=in_channels)
     pointwise = conv_unit(in_channels, out_channels, kernel=1, bias=False)
     return Unit(*depthwise, *pointwise)
 

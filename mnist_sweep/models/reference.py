@@ -1,17 +1,12 @@
 """The reference systems' nets: four families, nine parameterisations (see conf/model)."""
 
 from collections.abc import Sequence
-from typing import Annotated
 
-from pydantic import Field, validate_call
+from pydantic import validate_call
 from torch import nn
 
 from mnist_sweep.config import NUM_CLASSES
-from mnist_sweep.models.blocks import GlobalAvgPool, Padding, conv_unit
-
-Width = Annotated[int, Field(ge=1, le=4096, strict=True)]
-Probability = Annotated[float, Field(ge=0, lt=1, strict=True)]
-Switch = Annotated[bool, Field(strict=True)]
+from mnist_sweep.models.blocks import GlobalAvgPool, Padding, Probability, Switch, Width, conv_unit
 
 
 class BlockCnn(nn.Sequential):

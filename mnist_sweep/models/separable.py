@@ -6,8 +6,13 @@ from pydantic import validate_call
 from torch import nn
 
 from mnist_sweep.config import NUM_CLASSES
-from mnist_sweep.models.blocks import GlobalAvgPool, conv_unit, separable_unit
-from mnist_sweep.models.reference import Probability, Width
+from mnist_sweep.models.blocks import (
+    GlobalAvgPool,
+    Probability,
+    Width,
+    conv_unit,
+    separable_unit,
+)
 
 
 class SeparableCnn(nn.Sequential):
