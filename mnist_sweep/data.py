@@ -246,20 +246,22 @@ def _missing(root: str, name: str) -> str:
 
 
 def _download(root: str, name: str) -> None:
+    target = raw_folder(root, name)
     try:
-        raw_folder(root, name).mkdir(parents=True, exist_ok=True)
-        lock = FileLock(Path(root) / f".{name}.lock")
-        with lock, _socket_timeout(DOWNLOAD_TIMEOUT_S), TemporaryDirectory(dir=root) as temporary:
-            if is_present(root, name):
-                return
-            log.warning("%s is not in %s: downloading it", SOURCES[name].folder, root)
-            from torchvision import datasets
-
-            getattr(datasets, SOURCES[name].folder)(temporary, download=True)
-            for file in raw_folder(temporary, name).iterdir():
-                os.replace(file, raw_folder(root, name) / file.name)
-    except PermissionError as error:
+        target.mkdir(parents=True, exist_ok=True)
+        staging = TemporaryDirectory(dir=root)
+    except OSError as error:
         raise UserError(f"data.root={root} cannot be written: {error}") from error
+    lock = FileLock(Path(root) / f".{name}.lock")
+    with staging as temporary, lock, _socket_timeout(DOWNLOAD_TIMEOUT_S):
+        if is_present(root, name):
+            return
+        log.warning("%s is not in %s: downloading it", SOURCES[name].folder, root)
+        from torchvision import datasets
+
+        getattr(datasets, SOURCES[name].folder)(temporary, download=True)
+        for file in raw_folder(temporary, name).iterdir():
+            os.replace(file, target / file.name)
 
 
 def _reason(error: Exception) -> str:
