@@ -23,6 +23,8 @@ UNWRITABLE = (errno.EACCES, errno.EEXIST, errno.ENOTDIR, errno.EROFS, errno.ENOS
 
 CONFIG_FLAGS = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn")
 
+RECIPE_PARTS = ("published_", "ours_")  # choices that only an experiment uses
+
 PACKAGE = Path(__file__).parent
 # Inside the package once installed, beside it in a checkout.
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
@@ -145,7 +147,8 @@ def word(error: Exception, arguments: list[str]) -> tuple[str, int]:
 
 
 def _unknown_choice(group: str, choice: str) -> str:
-    choices = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    names = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+    choices = [name for name in names if not name.startswith(RECIPE_PARTS)]
     known = f"; {group} is one of {', '.join(choices)}" if choices else ""
     return f"{group}={choice}: no such choice{_did_you_mean(choice, choices)}{known}"
 
@@ -164,7 +167,9 @@ def _unknown_key(key: str, arguments: list[str]) -> str:
         keys = _dotted_keys("", OmegaConf.to_container(cfg))
     except Exception:  # the remaining overrides have faults of their own
         keys = []
-    return f"{key}: no such key{_did_you_mean(key, [*groups, *keys])}; --cfg job shows all keys"
+    same_end = [known for known in keys if known.endswith(f".{key}")]
+    near = f", did you mean {same_end[0]}" if same_end else _did_you_mean(key, [*groups, *keys])
+    return f"{key}: no such key{near}; --cfg job shows all keys"
 
 
 def _dotted_keys(prefix: str, value: object) -> list[str]:

@@ -146,7 +146,10 @@ def show_result(console: Console, record: RunRecord, table: str) -> None:
             )
         lines.append(f"test_acc {record.test_acc:.4f}  ({what})")
     if record.val_acc is not None:
-        lines.append(f"val_acc  {record.val_acc:.4f}  (best in epoch {record.best_epoch})")
+        which = f"epoch {record.weights_epoch or record.epochs_done}"
+        if record.best_epoch is not None and f"epoch {record.best_epoch}" != which:
+            which += f"; epoch {record.best_epoch} was better"
+        lines.append(f"val_acc  {record.val_acc:.4f}  ({which})")
     lines.append(f"run      {record.run_dir}")
     lines.append(f"row      {record.run_id} in {table} ({record.status})")
     console.print(Text("\n".join(lines)), soft_wrap=True)

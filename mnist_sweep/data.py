@@ -359,7 +359,10 @@ def _damaged(path: Path) -> UserError:
         what = "is a web page, not the data file"
     else:
         what = f"is damaged or cut short ({path.stat().st_size:,} bytes, SHA-256 differs)"
-    return UserError(f"data file {path} {what}: delete it and fetch it again, or use data=digits")
+    return UserError(
+        f"data file {path} {what}: delete it and fetch it again (the next run downloads what is "
+        "missing), or use data=digits"
+    )
 
 
 def _digits() -> tuple[Tensor, Tensor]:

@@ -102,6 +102,9 @@ def run(cfg: DictConfig) -> float:
     except KeyboardInterrupt:
         record.status = "interrupted"
         raise
+    except SystemExit:  # rich's answer to a closed pipe
+        record.status, record.error = "failed", "standard output was closed"
+        raise
     except Exception as error:
         record.status, record.error = "failed", f"{type(error).__name__}: {error}"
         raise
@@ -141,7 +144,7 @@ def _train(
             console,
             "NOT MNIST",
             "MNIST is not here, so this run uses scikit-learn's 1,797 small digits. Its figures "
-            f"say nothing about MNIST. {problem or ''}",
+            f"say nothing about MNIST. To use MNIST, {problem or 'fetch it first.'}",
         )
     show_data(console, data)
     if in_sweep:
@@ -213,7 +216,7 @@ def _new_record(
     return RunRecord(
         run_id=run_id_of(run_dir),
         status="failed",
-        groups=_group_choices(hydra.runtime.choices),
+        groups=_group_choices(cfg, hydra.runtime.choices),
         seed=experiment.settings.seed,
         num_params=costs.num_params,
         macs=costs.macs,
@@ -232,13 +235,14 @@ def _new_record(
     )
 
 
-def _group_choices(choices: Mapping[str, Any]) -> dict[str, str | None]:
+def _group_choices(cfg: DictConfig, choices: Mapping[str, Any]) -> dict[str, str | None]:
     """The config groups in their order, Hydra's own left out; several choices joined by '+'."""
-    named = {}
+    named: dict[str, str | None] = {}
     for group, choice in reversed(list(choices.items())):  # Hydra has the last group first
-        if not str(group).startswith("hydra/"):
-            several = OmegaConf.is_list(choice)
-            named[str(group)] = "+".join(choice) if several else choice
+        if not group.startswith("hydra/"):
+            named[group] = choice
+    # Hydra does not list a group of which several are chosen.
+    named.setdefault("augmentation", "+".join(map(str, cfg.augmentation)))
     return named
 
 

@@ -64,11 +64,11 @@ class SweepProgress(Callback):
         console.print(what, style="bold", markup=False)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        from mnist_sweep.console import make_console
-
         error = job_return._return_value
         failed = job_return.status == JobStatus.FAILED and isinstance(error, Exception)
         if failed and self.total is not None:
+            from mnist_sweep.console import make_console
+
             text = " ".join(str(error).split())
             make_console().print(f"failed: {text}", style="red", markup=False)
 

@@ -15,7 +15,7 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import execution_whitelist
 from omegaconf import DictConfig
 
-from mnist_sweep.cli import CONF, TARGETS
+from mnist_sweep.cli import CONF, RECIPE_PARTS, TARGETS
 from mnist_sweep.experiment import Experiment, to_experiment
 
 torch.set_num_threads(1)
@@ -29,7 +29,7 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
 def choices(group: str) -> list[str]:
     """The names of a config group's files, without those that only an experiment uses."""
     names = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-    return [name for name in names if not name.startswith(("published_", "ours_"))]
+    return [name for name in names if not name.startswith(RECIPE_PARTS)]
 
 
 def make_config(*overrides: str) -> DictConfig:

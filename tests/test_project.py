@@ -7,7 +7,8 @@ import sys
 import zipfile
 from pathlib import Path
 
-from tests.conftest import choices, environment, make_config
+from mnist_sweep.profile import check_budget, profile
+from tests.conftest import choices, environment, make_config, make_experiment
 
 ROOT = Path(__file__).parent.parent
 
@@ -33,6 +34,8 @@ def test_every_choice_that_the_readme_names_exists() -> None:
 def test_every_experiment_pins_its_data_and_says_command_time_and_score() -> None:
     for name in choices("experiment"):
         assert make_config(f"experiment={name}").data.name == "mnist", name
+        experiment = make_experiment(f"experiment={name}")
+        check_budget(profile(experiment.model), experiment.settings.budget)
         text = (ROOT / "conf" / "experiment" / f"{name}.yaml").read_text()
         assert f"python -m mnist_sweep experiment={name}\n" in text
         assert re.search(r"^# About \d+ min on two cores; expect 9\d\.\d", text, re.MULTILINE), name

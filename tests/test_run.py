@@ -57,6 +57,18 @@ def test_a_run_leaves_its_directory_and_a_typed_row(cli: Cli, tmp_path: Path) ->
     assert read_result(run_dir)["test_acc"] == pytest.approx(row["test_acc"])
 
 
+def test_several_augmentations_are_all_in_the_row(cli: Cli, tmp_path: Path) -> None:
+    assert cli(*TINY, "augmentation=[elastic,affine]").returncode == 0
+    assert read_table(tmp_path).augmentation[0] == "elastic+affine"
+
+
+def test_a_closed_pipe_leaves_a_row_that_says_so(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m mnist_sweep {' '.join(TINY)} trainer.epochs=30 | head -n 3"
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, env=environment(), timeout=120)
+    [row] = read_table(tmp_path).to_dict("records")
+    assert row["status"] == "failed" and "standard output" in row["error"]
+
+
 def test_the_output_has_data_layers_epochs_and_result_in_lines(cli: Cli) -> None:
     out = cli(*TINY, "model=rf_cnn").stdout
     assert "digits: 128 train, 100 val, 100 test images" in out
