@@ -133,7 +133,7 @@ class Reference:
                 return optim.RMSprop(groups, lr, alpha, eps, momentum=momentum, foreach=False)
             case Muon(lr=lr, betas=betas):
                 return optim.AdamW(groups, lr, betas, foreach=False)
-        raise NotImplementedError(f"write down what {type(spec).__name__} is to be compared with")
+        raise AssertionError(f"write down what {type(spec).__name__} is to be compared with")
 
     @torch.no_grad()
     def step(self) -> None:
