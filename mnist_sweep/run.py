@@ -170,6 +170,9 @@ def _train(
             on_epoch=on_epoch,
             checkpoint=checkpoint,
         )
+    # A run that was killed after its last epoch resumes with none to train.
+    record.learn(result.history)
+    write_history(run_dir, result.history)
     record.status = result.status
     record.weights_epoch = result.weights_epoch
     if result.status == "diverged":

@@ -14,7 +14,7 @@ import torch
 from mnist_sweep.config import ProtocolConfig
 from mnist_sweep.data import load
 from mnist_sweep.record import ResultsTable, rebuild
-from mnist_sweep.train import evaluate, settle
+from mnist_sweep.train import evaluate, settle, train
 from tests.conftest import (
     TINY,
     Cli,
@@ -231,6 +231,27 @@ def test_a_new_run_in_the_directory_of_an_ended_one_starts_anew(cli: Cli, tmp_pa
     assert len(pd.read_csv(run_dir / "history.csv")) == 2
     same, fresh = (torch.load(path / "model.pt", weights_only=True) for path in run_dirs(tmp_path))
     assert all(torch.equal(same[name], fresh[name]) for name in fresh)
+
+
+def test_a_run_killed_after_its_last_epoch_resumes_to_a_full_row(cli: Cli, tmp_path: Path) -> None:
+    assert cli(*TINY).returncode == 0
+    [run_dir] = run_dirs(tmp_path)
+    unbroken = read_result(run_dir)
+    # The state between the last checkpoint and the end: no result yet, no history.
+    experiment = make_experiment(*TINY)
+    data = load(experiment.settings.data, experiment.settings.protocol).limited(128, 100)
+    train(
+        experiment, data, settle(experiment.settings.trainer), checkpoint=run_dir / "checkpoint.pt"
+    )
+    (run_dir / "result.json").unlink()
+    (run_dir / "history.csv").unlink()
+    done = cli(f"resume={run_dir}")
+    assert done.returncode == 0, done.stderr
+    resumed = read_result(run_dir)
+    for name in ("epochs_done", "train_acc", "val_acc", "test_acc", "best_epoch"):
+        assert resumed[name] == pytest.approx(unbroken[name]), name
+    assert len(pd.read_csv(run_dir / "history.csv")) == 2
+    assert len(read_table(tmp_path)) == 1
 
 
 def test_resume_says_what_cannot_be_resumed(cli: Cli, tmp_path: Path) -> None:
