@@ -172,7 +172,7 @@ def start(tmp_path: Path) -> "subprocess.Popen[str]":
         [sys.executable, "-m", "mnist_sweep", *LONG],
         cwd=tmp_path,
         env=environment(PYTHONUNBUFFERED="1"),
-        # Under nohup the tests inherit a SIGINT that is ignored; a user's terminal sends a real one.
+        # Under nohup, tests inherit an ignored SIGINT; a terminal sends a real one.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
