@@ -13,9 +13,12 @@ from types import FrameType
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+
+from mnist_sweep.search.plugin import SearchSweeper
 
 EXIT_FAILURE, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -62,9 +65,11 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _interrupt)
     try:
         sys.argv[1:] = expand_resume(sys.argv[1:])
+        Plugins.instance().register(SearchSweeper)
         app()
-    except KeyboardInterrupt:
-        print("interrupted; finished epochs are kept: resume=<run dir> goes on", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        kept = "interrupted; finished epochs are kept: resume=<run dir> goes on"
+        print(interrupt.args[0] if interrupt.args else kept, file=sys.stderr)
         return EXIT_INTERRUPTED
     except (Exception, _SingleRunError) as caught:
         error = caught.__cause__ if isinstance(caught, _SingleRunError) else caught

@@ -175,3 +175,12 @@ def show_sweep(console: Console, rows: Sequence[dict[str, str]], swept: Sequence
             row["status"],
         )
     console.print(table)
+
+
+def duration(seconds: float) -> str:
+    """`42 s`, `3 min 05 s`, `1 h 20 min`."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

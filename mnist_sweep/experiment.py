@@ -44,7 +44,7 @@ def to_experiment(cfg: DictConfig) -> Experiment:
     torch.manual_seed(settings.seed)
     experiment = Experiment(
         settings=settings,
-        model=_leaf(cfg.model, "model", nn.Module),
+        model=build_model(cfg),
         optimizer=_leaf(cfg.optimizer, "optimizer", Optimizer),
         scheduler=_leaf(cfg.scheduler, "scheduler", Scheduler),
         augmentation=tuple(
@@ -54,6 +54,16 @@ def to_experiment(cfg: DictConfig) -> Experiment:
     )
     _check_monitor(experiment)
     return experiment
+
+
+def build_model(cfg: DictConfig) -> nn.Module:
+    """The net that `cfg.model` says, with initial weights from torch's current random state.
+
+    Raises:
+        UserError: its keys or values are wrong, or do not make a net.
+    """
+    model: nn.Module = _leaf(cfg.model, "model", nn.Module)
+    return model
 
 
 def _leaf(node: Any, key: str, kind: Any) -> Any:

@@ -9,7 +9,7 @@ from torch import Tensor, fx, nn
 
 from mnist_sweep.config import IMAGE_SIZE, BudgetConfig
 from mnist_sweep.errors import BudgetError
-from mnist_sweep.models.blocks import GlobalAvgPool, Unit
+from mnist_sweep.models.blocks import GlobalAvgPool, GlobalMaxPool, ResidualUnit, Unit
 
 
 @dataclass(frozen=True)
@@ -35,9 +35,8 @@ class Profile:
 
 class _Tracer(fx.Tracer):
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return isinstance(m, Unit | GlobalAvgPool) or super().is_leaf_module(
-            m, module_qualified_name
-        )
+        leaves = Unit | GlobalAvgPool | GlobalMaxPool
+        return isinstance(m, leaves) or super().is_leaf_module(m, module_qualified_name)
 
 
 class _Profiler(fx.Interpreter):
@@ -69,6 +68,9 @@ class _Profiler(fx.Interpreter):
             value = layer(value)
             macs += _macs(layer, value)
         label = ", ".join(map(describe, layers))
+        if isinstance(module, ResidualUnit):  # of the two ways, the layers' sees further
+            value = args[0] + value
+            label += ", add input"
         num_params = count_params(module)
         self.layers.append(
             LayerProfile(label, tuple(value.shape[1:]), self.here[0], num_params, macs)
@@ -135,8 +137,9 @@ def _widen(layer: nn.Module, value: Tensor, field: int, jump: int) -> tuple[int,
         case nn.AvgPool2d():
             kernel, stride = _side(layer.kernel_size), _side(layer.stride)
         case nn.AdaptiveAvgPool2d() | nn.AdaptiveMaxPool2d():
-            kernel = stride = side // _side(layer.output_size)
-        case GlobalAvgPool() | nn.Flatten():
+            windows = _side(layer.output_size)  # overlap by one pixel where the side is uneven
+            kernel, stride = -(-side // windows), side // windows
+        case GlobalAvgPool() | GlobalMaxPool() | nn.Flatten():
             kernel = stride = side
         case _:
             kernel = stride = 1
@@ -169,7 +172,9 @@ def describe(layer: nn.Module) -> str:
         nn.Dropout2d: lambda dropout: f"dropout2d {dropout.p:g}",
         nn.Linear: lambda linear: f"linear {linear.in_features}-{linear.out_features}",
         nn.Flatten: lambda _: "flatten",
+        nn.AdaptiveAvgPool2d: lambda pool: f"adaptive avgpool {pool.output_size}",
         GlobalAvgPool: lambda _: "global avgpool",
+        GlobalMaxPool: lambda _: "global maxpool",
     }
     return words.get(type(layer), lambda other: type(other).__name__)(layer)
 

@@ -102,7 +102,10 @@ class RunRecord:
     """ISO 8601, UTC."""
     error: str | None = None
     study: str | None = None
+    """Of a search: its name, and the number of the trial in it."""
     trial: int | None = None
+    rung: int | None = None
+    """Epochs of the longest schedule that the trial got to, where a search goes by rungs."""
 
     def row(self) -> dict[str, Any]:
         """Column -> value, with a column for each group."""
@@ -110,6 +113,14 @@ class RunRecord:
         for name, value in asdict(self).items():
             flat.update(value if name == "groups" else {name: value})
         return flat
+
+    @classmethod
+    def from_row(cls, row: dict[str, Any]) -> "RunRecord":
+        """The record that `row` made (result.json holds one); other columns are groups."""
+        names = {column.name for column in fields(cls)}
+        own = {name: value for name, value in row.items() if name in names}
+        groups = {name: value for name, value in row.items() if name not in names}
+        return cls(**own, groups=groups)
 
     def learn(self, history: Sequence[EpochMetrics]) -> None:
         """Takes over what the epochs so far measured."""
@@ -212,19 +223,23 @@ class ResultsTable:
         Raises:
             UserError: as `check`.
         """
-        row = {name: _cell(value) for name, value in record.row().items()}
+        self.extend([record], replace=replace)
+
+    def extend(self, records: Sequence[RunRecord], *, replace: bool = False) -> None:
+        """Adds several rows at once, as `append` does one."""
+        new = [{name: _cell(value) for name, value in record.row().items()} for record in records]
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.lock:
                 self._mend()
                 header = self._header()
-                missing = [name for name in row if name not in header]
+                missing = [name for row in new for name in row if name not in header]
                 if missing or replace:
-                    self._rewrite([*header, *missing], row, replace=replace)
+                    self._rewrite([*header, *dict.fromkeys(missing)], new, replace=replace)
                     return
-                line = _lines([[row.get(name, "") for name in header]]).encode()
-                with self.path.open("ab", buffering=len(line) + 1) as file:  # so, one write
-                    file.write(line)
+                lines = _lines([row.get(name, "") for name in header] for row in new).encode()
+                with self.path.open("ab", buffering=len(lines) + 1) as file:  # so, one write
+                    file.write(lines)
                     file.flush()
                     os.fsync(file.fileno())
         except OSError as error:
@@ -281,14 +296,15 @@ class ResultsTable:
             self._set_aside([file.read()])
             file.truncate(end)
 
-    def _rewrite(self, header: list[str], row: dict[str, str], *, replace: bool) -> None:
-        """The same rows and a new one under a new header, missing cells empty."""
+    def _rewrite(self, header: list[str], new: list[dict[str, str]], *, replace: bool) -> None:
+        """The same rows and new ones under a new header, missing cells empty."""
         rows, others = self._parse()
         if others:
             self._set_aside([line.encode() for line in others])
         if replace:
-            rows = [old for old in rows if old["run_id"] != row["run_id"]]
-        lines = [[cells.get(name, "") for name in header] for cells in [*rows, row]]
+            replaced = {row["run_id"] for row in new}
+            rows = [old for old in rows if old["run_id"] not in replaced]
+        lines = [[cells.get(name, "") for name in header] for cells in [*rows, *new]]
         write_whole(self.path, _lines([header, *lines]))
 
     def _set_aside(self, lines: list[bytes]) -> None:

@@ -9,8 +9,11 @@ import resource
 import shlex
 import subprocess
 import time
-from collections.abc import Mapping
+import traceback
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,7 +21,6 @@ import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
-from rich.console import Console
 
 from mnist_sweep import __version__
 from mnist_sweep.console import (
@@ -32,9 +34,9 @@ from mnist_sweep.console import (
 )
 from mnist_sweep.data import fetch, load
 from mnist_sweep.errors import BudgetError, UserError
-from mnist_sweep.experiment import Experiment, to_experiment
+from mnist_sweep.experiment import to_experiment
 from mnist_sweep.metrics import EpochMetrics
-from mnist_sweep.profile import Profile, check_budget, profile
+from mnist_sweep.profile import check_budget, profile
 from mnist_sweep.record import (
     CHECKPOINT,
     MODEL,
@@ -55,6 +57,19 @@ class DivergedError(Exception):
     """The run is over and recorded, and its loss is no number. Exit code 1."""
 
 
+class PrunedError(Exception):
+    """Raised by a search after an epoch, to end a run that is not worth going on with."""
+
+
+@dataclass(frozen=True)
+class TrialInfo:
+    """Where in a search a run belongs."""
+
+    study: str
+    trial: int
+    rung: int | None
+
+
 def run(cfg: DictConfig) -> float:
     """Trains what `cfg` says, leaves a row, and returns val_acc (NaN where there is none).
 
@@ -65,12 +80,11 @@ def run(cfg: DictConfig) -> float:
         DivergedError: of a single run; in a multirun the row and NaN say so, and the sweep goes on.
             So it is with a net over budget.
     """
-    start = time.perf_counter()
     hydra = HydraConfig.get()
     in_sweep = hydra.mode == RunMode.MULTIRUN
     run_dir = Path(hydra.runtime.output_dir)
-    experiment = to_experiment(cfg)
-    settings = experiment.settings
+    attempt = _Attempt(cfg, run_dir)
+    settings = attempt.experiment.settings
     if in_sweep and settings.protocol.name != "select" and _has_objective(hydra):
         raise UserError(
             f"protocol={settings.protocol.name} has no validation set, so hydra/sweeper="
@@ -87,107 +101,161 @@ def run(cfg: DictConfig) -> float:
     for table in tables:
         table.check()
 
-    console = make_console()
-    costs = profile(experiment.model)
-    record = _new_record(cfg, experiment, costs, run_dir)
+    record = attempt.record
     replace = settings.resume is not None or (run_dir / RESULT).exists()
     try:
-        check_budget(costs, settings.budget)
-        _train(experiment, costs, run_dir, record, console, in_sweep=in_sweep)
+        attempt.train(in_sweep=in_sweep)
     except BudgetError as error:
-        record.status, record.error = "infeasible", str(error)
         if not in_sweep:
             raise
-        warn(console, "over budget", str(error))
-    except KeyboardInterrupt:
-        record.status = "interrupted"
-        raise
-    except SystemExit:  # rich's answer to a closed pipe
-        record.status, record.error = "failed", "standard output was closed"
-        raise
-    except Exception as error:
-        record.status, record.error = "failed", f"{type(error).__name__}: {error}"
-        raise
+        warn(attempt.console, "over budget", str(error))
     finally:
-        record.seconds = time.perf_counter() - start
-        record.peak_rss_mb = _peak_rss_mb()
-        really_used = {"data": {"name": record.groups["data"]}}
-        record.config_hash = config_hash(cast(DictConfig, OmegaConf.merge(cfg, really_used)))
         _leave(record, run_dir, tables, replace=replace)
-        show_result(console, record, settings.record.table)
+        show_result(attempt.console, record, settings.record.table)
     if record.status == "diverged" and not in_sweep:
         raise DivergedError(str(record.error))
     return math.nan if record.val_acc is None or record.status != "completed" else record.val_acc
 
 
-def _train(
-    experiment: Experiment,
-    costs: Profile,
-    run_dir: Path,
-    record: RunRecord,
-    console: Console,
-    *,
-    in_sweep: bool,
-) -> None:
-    """Loads, trains, tests and saves, filling the record on the way."""
-    settings, trainer = experiment.settings, experiment.settings.trainer
-    machine = settle(trainer)
-    record.device, record.precision = str(machine.device), machine.precision
-    record.threads = machine.threads
-    problem = None if in_sweep else fetch(settings.data)
-    data = load(settings.data, settings.protocol).limited(trainer.limit_train, trainer.limit_val)
-    record.groups["data"] = data.name
-    record.train_images, record.test_images = len(data.train), len(data.test)
-    record.val_images = None if data.val is None else len(data.val)
-    if settings.data.name == "auto" and data.name == "digits":
-        warn(
-            console,
-            "NOT MNIST",
-            "MNIST is not here, so this run uses scikit-learn's 1,797 small digits. Its figures "
-            f"say nothing about MNIST. To use MNIST, {problem or 'fetch it first.'}",
-        )
-    show_data(console, data)
-    if in_sweep:
-        console.print(f"model   {record.groups['model']}: {budget_line(costs, settings.budget)}")
-    else:
-        show_profile(console, costs, settings.budget)
+def run_trial(
+    cfg: DictConfig, info: TrialInfo, on_epoch: Callable[[list[EpochMetrics]], None]
+) -> RunRecord:
+    """One run of a search: trains what `cfg` says and leaves result.json, but no row.
 
-    checkpoint = run_dir / CHECKPOINT
-    if settings.resume is None:
-        checkpoint.unlink(missing_ok=True)  # of an earlier run in the same directory
+    What goes wrong is in the record, whose row is the search's to write. on_epoch: as of `train`;
+    may raise PrunedError.
 
-    def on_epoch(history: list[EpochMetrics]) -> None:
-        record.learn(history)
-        write_history(run_dir, history)
-        lines.epoch(history)
+    Raises:
+        KeyboardInterrupt: it was told to stop; result.json says so.
+    """
+    run_dir = Path(HydraConfig.get().runtime.output_dir)
+    attempt = _Attempt(cfg, run_dir, info)
+    try:
+        attempt.train(in_sweep=True, on_epoch=on_epoch)
+    except Exception:  # it is in the record; HYDRA_FULL_ERROR has the rest
+        traceback.print_exc()
+    finally:
+        write_result(run_dir, attempt.record)
+    return attempt.record
 
-    with EpochLines(console, trainer.epochs, len(data.train)) as lines:
-        result = train(
-            experiment,
-            data,
-            machine,
-            on_step=lines.step,
-            on_epoch=on_epoch,
-            checkpoint=checkpoint,
+
+class _Attempt:
+    """A run under way: its typed configuration, and the record that it fills whatever its end."""
+
+    def __init__(self, cfg: DictConfig, run_dir: Path, info: TrialInfo | None = None) -> None:
+        self.start = time.perf_counter()
+        self.cfg = cfg
+        self.run_dir = run_dir
+        self.experiment = to_experiment(cfg)
+        self.costs = profile(self.experiment.model)
+        self.console = make_console()
+        hydra = HydraConfig.get()
+        self.record = new_record(
+            cfg, hydra.runtime.choices, shlex.join(hydra.overrides.task), run_dir, info
         )
-    # A run that was killed after its last epoch resumes with none to train.
-    record.learn(result.history)
-    write_history(run_dir, result.history)
-    record.status = result.status
-    record.weights_epoch = result.weights_epoch
-    if result.status == "diverged":
-        record.error = (
-            f"the loss is no finite number in epoch {record.epochs_done}; "
-            f"try a lower optimizer.lr than {experiment.optimizer.lr:g}"
+        self.record.num_params, self.record.macs = self.costs.num_params, self.costs.macs
+        self.record.receptive_field = self.costs.receptive_field
+        self.record.lr = self.experiment.optimizer.lr
+
+    def train(
+        self,
+        *,
+        in_sweep: bool,
+        on_epoch: Callable[[list[EpochMetrics]], None] = lambda history: None,
+    ) -> None:
+        """Trains and tests. Raises what ended it; of the ends, `pruned` and `diverged` are none."""
+        record = self.record
+        try:
+            check_budget(self.costs, self.experiment.settings.budget)
+            self._train(in_sweep, on_epoch)
+        except PrunedError as error:
+            record.status, record.error = "pruned", str(error) or None
+            (self.run_dir / CHECKPOINT).unlink(missing_ok=True)
+        except BudgetError as error:
+            record.status, record.error = "infeasible", str(error)
+            raise
+        except KeyboardInterrupt:
+            record.status = "interrupted"
+            raise
+        except SystemExit:  # rich's answer to a closed pipe
+            record.status, record.error = "failed", "standard output was closed"
+            raise
+        except Exception as error:
+            record.status, record.error = "failed", f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            record.seconds = time.perf_counter() - self.start
+            record.peak_rss_mb = _peak_rss_mb()
+            really_used = {"data": {"name": record.groups["data"]}}
+            record.config_hash = config_hash(
+                cast(DictConfig, OmegaConf.merge(self.cfg, really_used))
+            )
+
+    def _train(self, in_sweep: bool, after_epoch: Callable[[list[EpochMetrics]], None]) -> None:
+        """Loads, trains, tests and saves, filling the record on the way."""
+        experiment, record, console = self.experiment, self.record, self.console
+        settings, trainer = experiment.settings, experiment.settings.trainer
+        machine = settle(trainer)
+        record.device, record.precision = str(machine.device), machine.precision
+        record.threads = machine.threads
+        problem = None if in_sweep else fetch(settings.data)
+        data = load(settings.data, settings.protocol).limited(
+            trainer.limit_train, trainer.limit_val
         )
-    if result.test is not None and result.test_raw is not None:
-        record.test_acc, record.test_loss = result.test.acc, result.test.loss
-        record.test_acc_raw, record.test_loss_raw = result.test_raw.acc, result.test_raw.loss
-    chosen = result.history[result.weights_epoch - 1]
-    record.val_acc, record.val_loss = chosen.val_acc, chosen.val_loss
-    record.val_acc_raw, record.val_loss_raw = chosen.val_acc_raw, chosen.val_loss_raw
-    save_whole(result.weights, run_dir / MODEL)
-    checkpoint.unlink(missing_ok=True)
+        record.groups["data"] = data.name
+        record.train_images, record.test_images = len(data.train), len(data.test)
+        record.val_images = None if data.val is None else len(data.val)
+        if settings.data.name == "auto" and data.name == "digits":
+            warn(
+                console,
+                "NOT MNIST",
+                "MNIST is not here, so this run uses scikit-learn's 1,797 small digits. Its "
+                f"figures say nothing about MNIST. To use MNIST, {problem or 'fetch it first.'}",
+            )
+        show_data(console, data)
+        if in_sweep:
+            model, budget = record.groups["model"], budget_line(self.costs, settings.budget)
+            console.print(f"model   {model}: {budget}")
+        else:
+            show_profile(console, self.costs, settings.budget)
+
+        checkpoint = self.run_dir / CHECKPOINT
+        if settings.resume is None:
+            checkpoint.unlink(missing_ok=True)  # of an earlier run in the same directory
+
+        def on_epoch(history: list[EpochMetrics]) -> None:
+            record.learn(history)
+            write_history(self.run_dir, history)
+            lines.epoch(history)
+            after_epoch(history)
+
+        with EpochLines(console, trainer.epochs, len(data.train)) as lines:
+            result = train(
+                experiment,
+                data,
+                machine,
+                on_step=lines.step,
+                on_epoch=on_epoch,
+                checkpoint=checkpoint,
+            )
+        # A run that was killed after its last epoch resumes with none to train.
+        record.learn(result.history)
+        write_history(self.run_dir, result.history)
+        record.status = result.status
+        record.weights_epoch = result.weights_epoch
+        if result.status == "diverged":
+            record.error = (
+                f"the loss is no finite number in epoch {record.epochs_done}; "
+                f"try a lower optimizer.lr than {experiment.optimizer.lr:g}"
+            )
+        if result.test is not None and result.test_raw is not None:
+            record.test_acc, record.test_loss = result.test.acc, result.test.loss
+            record.test_acc_raw, record.test_loss_raw = result.test_raw.acc, result.test_raw.loss
+        chosen = result.history[result.weights_epoch - 1]
+        record.val_acc, record.val_loss = chosen.val_acc, chosen.val_loss
+        record.val_acc_raw, record.val_loss_raw = chosen.val_acc_raw, chosen.val_loss_raw
+        save_whole(result.weights, self.run_dir / MODEL)
+        checkpoint.unlink(missing_ok=True)
 
 
 def _leave(record: RunRecord, run_dir: Path, tables: list[ResultsTable], *, replace: bool) -> None:
@@ -211,30 +279,34 @@ def _has_objective(hydra: Any) -> bool:
     return bool(hydra.runtime.choices["hydra/sweeper"] != "basic")
 
 
-def _new_record(
-    cfg: DictConfig, experiment: Experiment, costs: Profile, run_dir: Path
+def new_record(
+    cfg: DictConfig,
+    choices: Mapping[str, Any],
+    overrides: str,
+    run_dir: Path,
+    info: TrialInfo | None = None,
 ) -> RunRecord:
-    hydra = HydraConfig.get()
-    commit, dirty = _git_state()
+    """The row of a run that has not begun. choices: of the groups, as Hydra has them."""
+    commit, dirty = git_state()
     return RunRecord(
         run_id=run_id_of(run_dir),
         status="failed",
-        groups=_group_choices(cfg, hydra.runtime.choices),
-        seed=experiment.settings.seed,
-        num_params=costs.num_params,
-        macs=costs.macs,
-        receptive_field=costs.receptive_field,
-        epochs=experiment.settings.trainer.epochs,
-        batch_size=experiment.settings.trainer.batch_size,
-        lr=experiment.optimizer.lr,
+        groups=_group_choices(cfg, choices),
+        seed=cfg.seed,
+        epochs=cfg.trainer.epochs,
+        batch_size=cfg.trainer.batch_size,
+        lr=cfg.optimizer.get("lr"),
         mnist_sweep_version=__version__,
         torch_version=torch.__version__,
         python_version=platform.python_version(),
         git_commit=commit,
         git_dirty=dirty,
-        overrides=shlex.join(hydra.overrides.task),
+        overrides=overrides,
         run_dir=os.path.relpath(run_dir),
         started=datetime.now(UTC).isoformat(timespec="seconds"),
+        study=None if info is None else info.study,
+        trial=None if info is None else info.trial,
+        rung=None if info is None else info.rung,
     )
 
 
@@ -251,16 +323,16 @@ def _group_choices(cfg: DictConfig, choices: Mapping[str, Any]) -> dict[str, str
 
 def config_hash(cfg: DictConfig) -> str:
     """A short digest of all that decides the result but the seed."""
-    text = json.dumps(_flat(cfg), sort_keys=True, default=str)
+    text = json.dumps(flat_config(cfg, NOT_IN_HASH), sort_keys=True, default=str)
     return "c" + hashlib.sha256(text.encode()).hexdigest()[:11]
 
 
-def _flat(cfg: DictConfig) -> dict[str, Any]:
-    """The resolved config as dotted keys, without what the result does not depend on."""
+def flat_config(cfg: DictConfig, without: Collection[str]) -> dict[str, Any]:
+    """The resolved config as dotted keys, but for these keys and those below them."""
     flat: dict[str, Any] = {}
 
     def visit(prefix: str, value: Any) -> None:
-        if prefix in NOT_IN_HASH:
+        if prefix in without:
             return
         if isinstance(value, dict):
             for key, child in value.items():
@@ -282,7 +354,7 @@ def _as_float(value: Any) -> Any:
 def _check_same_config(cfg: DictConfig, run_dir: Path) -> None:
     before = OmegaConf.load(run_dir / ".hydra" / "config.yaml")
     assert isinstance(before, DictConfig)
-    old, new = _flat(before), _flat(cfg)
+    old, new = flat_config(before, NOT_IN_HASH), flat_config(cfg, NOT_IN_HASH)
     changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     if changed:
         raise UserError(
@@ -300,7 +372,8 @@ def _peak_rss_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6  # bytes on macOS
 
 
-def _git_state() -> tuple[str | None, bool | None]:
+@cache
+def git_state() -> tuple[str | None, bool | None]:
     """Commit of this code and whether it was changed since; None where it is no checkout."""
     folder = Path(__file__).parent
 

@@ -36,7 +36,9 @@ class SweepProgress(Callback):
         self.one_by_one = config.hydra.runtime.choices["hydra/launcher"] == "basic"
         sweeps = _discrete_sweeps(config)
         self.swept = list(sweeps)
-        self.total = config.hydra.sweeper.get("n_trials") or math.prod(map(len, sweeps.values()))
+        if not _is_search(config):  # which shows its own progress
+            given = config.hydra.sweeper.get("n_trials")
+            self.total = given or math.prod(map(len, sweeps.values()))
         plain = OmegaConf.to_container(config.data, resolve=True)
         assert isinstance(plain, dict)
         for name in sweeps.get("data", [plain["name"]]):
@@ -48,7 +50,7 @@ class SweepProgress(Callback):
                 warn(make_console(), f"no data={name}", problem)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        from mnist_sweep.console import make_console
+        from mnist_sweep.console import duration, make_console
 
         number = config.hydra.job.get("num")
         if self.total is None or number is None:
@@ -56,7 +58,7 @@ class SweepProgress(Callback):
         left = ""
         if number and self.one_by_one:
             seconds = (time.time() - self.start) / number * (self.total - number)
-            left = f", about {_duration(seconds)} left"
+            left = f", about {duration(seconds)} left"
         what = " ".join(config.hydra.overrides.task)
         console = make_console()
         console.print()
@@ -73,9 +75,11 @@ class SweepProgress(Callback):
             make_console().print(f"failed: {text}", style="red", markup=False)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        from mnist_sweep.console import make_console, show_sweep
+        from mnist_sweep.console import duration, make_console, show_sweep
         from mnist_sweep.record import ResultsTable
 
+        if _is_search(config):
+            return
         table = ResultsTable(Path(config.hydra.sweep.dir) / "results.csv")
         rows = table.rows()
         if rows:
@@ -84,10 +88,14 @@ class SweepProgress(Callback):
             counts = ", ".join(f"{count} {status}" for status, count in statuses.items())
             console.print()
             console.rule(
-                f"{counts} in {_duration(time.time() - self.start)}", align="left", style="dim"
+                f"{counts} in {duration(time.time() - self.start)}", align="left", style="dim"
             )
             show_sweep(console, rows, self.swept)
             console.print(f"table    {table.path}", markup=False, soft_wrap=True)
+
+
+def _is_search(config: DictConfig) -> bool:
+    return bool(config.hydra.runtime.choices["hydra/sweeper"] == "search")
 
 
 def _discrete_sweeps(config: DictConfig) -> dict[str, list[str]]:
@@ -100,11 +108,3 @@ def _discrete_sweeps(config: DictConfig) -> dict[str, list[str]]:
         for override in parser.parse_overrides(given)
         if override.is_discrete_sweep()
     }
-
-
-def _duration(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes:02d} min"
-    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"

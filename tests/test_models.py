@@ -406,5 +406,5 @@ def test_a_conv_unit_runs_its_layers_in_the_order_asked() -> None:
     kinds = [type(layer) for layer in unit]
     assert kinds == [nn.BatchNorm2d, nn.ReLU, nn.Conv2d, nn.Dropout2d]
     assert unit(torch.randn(3, 2, 9, 9)).shape == (3, 4, 9, 9)
-    with pytest.raises(ValueError, match="'gelu'"):
-        conv_unit(2, 4, "conv-gelu")
+    with pytest.raises(ValueError, match="'swish'"):
+        conv_unit(2, 4, "conv-swish")

@@ -1,0 +1,42 @@
+"""The sweeper as Hydra sees it. Imports nothing heavy: it is registered on every start."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from hydra.plugins.sweeper import Sweeper
+from hydra.types import HydraContext, TaskFunction
+from omegaconf import DictConfig, OmegaConf, read_write
+
+
+class SearchSweeper(Sweeper):
+    """`hydra/sweeper=search`: see conf/hydra/sweeper/search.yaml."""
+
+    def __init__(self, **keys: Any) -> None:
+        self.config: DictConfig | None = None
+        self.hydra_context: HydraContext | None = None
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        self.hydra_context = hydra_context
+        self.config = config
+        name = config.hydra.sweeper.study_name
+        given = any(str(o).startswith("hydra.sweep.dir=") for o in config.hydra.overrides.hydra)
+        if name is not None and not given:
+            with read_write(config.hydra):
+                config.hydra.sweep.dir = f"multirun/{name}"
+
+    def sweep(self, arguments: Sequence[str]) -> None:
+        # Here, so that --help and --cfg import no torch.
+        from optuna.exceptions import ExperimentalWarning
+
+        from mnist_sweep.search.controller import Controller
+        from mnist_sweep.search.settings import to_settings
+
+        assert self.config is not None and self.hydra_context is not None
+        warnings.simplefilter("ignore", ExperimentalWarning)  # the user's choice of sampler
+        plain = OmegaConf.to_container(self.config.hydra.sweeper, resolve=True)
+        assert isinstance(plain, dict)
+        settings = to_settings({str(key): plain[key] for key in plain if key != "_target_"})
+        Controller(settings, self.config, self.hydra_context, arguments).run()

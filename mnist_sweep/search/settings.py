@@ -1,0 +1,140 @@
+"""The typed form of `hydra.sweeper` (conf/hydra/sweeper/search.yaml has the values)."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError, field_validator, model_validator
+
+from mnist_sweep.config import Count, Schema
+from mnist_sweep.errors import UserError, validation_message
+
+Objective = Literal[
+    "val_acc",
+    "val_loss",
+    "val_acc_raw",
+    "val_loss_raw",
+    "num_params",
+    "macs",
+    "receptive_field",
+    "train_seconds",
+]
+"""Columns of the results table that a search may go by; the test set's are not among them."""
+
+
+Direction = Literal["minimize", "maximize"]
+
+
+class SearchSettings(Schema):
+    study_name: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)*$")] | None
+    """A named study lives in multirun/<study_name>, and the same command goes on with it."""
+    storage: str | None
+    """An Optuna storage URL; null is a journal file in the sweep's directory."""
+    objective: Objective | tuple[Objective, ...]
+    direction: Direction | tuple[Direction, ...]
+    n_trials: Count
+    """Finished trials (completed or pruned) that the study is to have in all."""
+    n_jobs: Count | Literal["auto"]
+    """Workers; auto is one a core, and no more than trials."""
+    replicates: Count
+    """Seeds that each configuration is trained with, from `seed` on; their mean is the value."""
+    rungs: Annotated[tuple[Count, ...], Field(min_length=2)] | None
+    """Epochs of ever longer whole schedules; the best of each rung go on to the next."""
+    budget: Literal["reject", "fit"]
+    """What to do with a net over budget: reject it untrained, or scale `fit` to what fits."""
+    fit: tuple[str, ...]
+    """Keys (with *) of the widths that budget=fit scales."""
+    conditions: dict[str, dict[str, tuple[Any, ...]]]
+    """Keys (with *) of parameters that exist only where another one has one of these values."""
+    max_rejected: Count
+    """Proposals rejected in a row (over budget, no valid net, seen before) before giving up."""
+    skip_repeats: bool
+    """Whether a configuration that the study has tried is not tried again."""
+    max_retries: Annotated[int, Field(ge=0)]
+    """New attempts at a trial that failed or whose worker died."""
+    max_failure_rate: Annotated[float, Field(ge=0, le=1)]
+    """Share of this command's trials, of at least ten, that may fail before the sweep stops."""
+    max_minutes: Annotated[float, Field(gt=0)] | None
+    """Start no trial after this time."""
+    lease_s: Annotated[float, Field(gt=0)]
+    """A controller elsewhere that was silent for this long is dead, and its trials are retried."""
+    custom_search_space: str | None
+    """Function of (config, trial), whose suggestions join the space (see MNIST_SWEEP_TARGETS)."""
+    params: dict[str, Any] | None
+    """The search space, as overrides: key -> choice(...), range(...), interval(...) or a value."""
+    sampler: dict[str, Any]
+    pruner: dict[str, Any] | None
+
+    @field_validator("objective", "direction", "rungs", "fit", "conditions", mode="before")
+    @classmethod
+    def _lists_as_tuples(cls, value: Any) -> Any:
+        if isinstance(value, dict):
+            return {
+                key: {name: tuple(allowed) for name, allowed in condition.items()}
+                for key, condition in value.items()
+            }
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("pruner", mode="before")
+    @classmethod
+    def _none_is_null(cls, pruner: Any) -> Any:
+        none = isinstance(pruner, dict) and pruner.get("_target_") == "optuna.pruners.NopPruner"
+        return None if none else pruner
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        return (self.objective,) if isinstance(self.objective, str) else self.objective
+
+    @property
+    def directions(self) -> tuple[Direction, ...]:
+        return (self.direction,) if isinstance(self.direction, str) else self.direction
+
+    @model_validator(mode="after")
+    def _go_together(self) -> "SearchSettings":
+        if len(self.objectives) != len(self.directions):
+            raise ValueError(
+                f"hydra.sweeper.direction={list(self.directions)} does not go with "
+                f"hydra.sweeper.objective={list(self.objectives)}: give one direction for each"
+            )
+        several = len(self.objectives) > 1
+        if several and self.pruner is not None:
+            raise ValueError(
+                "hydra/sweeper/pruner does not go with several objectives, which have no one "
+                "value to prune by: use hydra/sweeper/pruner=none"
+            )
+        if several and self.rungs is not None:
+            raise ValueError(
+                f"hydra.sweeper.rungs={list(self.rungs)} does not go with several objectives, "
+                "which have no one value to go on by: use hydra.sweeper.rungs=null"
+            )
+        if self.rungs is not None and self.pruner is not None:
+            raise ValueError(
+                f"hydra.sweeper.rungs={list(self.rungs)} does its own pruning: "
+                "use hydra/sweeper/pruner=none, or hydra.sweeper.rungs=null"
+            )
+        if self.rungs is not None and list(self.rungs) != sorted(set(self.rungs)):
+            raise ValueError(
+                f"hydra.sweeper.rungs={list(self.rungs)}: each rung must have more epochs than "
+                "the one before"
+            )
+        by_epoch = ("val_acc", "val_loss", "val_acc_raw", "val_loss_raw")
+        if self.pruner is not None and self.objectives[0] not in by_epoch:
+            raise ValueError(
+                f"hydra.sweeper.objective={self.objectives[0]} is not measured every epoch, so "
+                "there is nothing to prune by: use hydra/sweeper/pruner=none"
+            )
+        if self.budget == "fit" and not self.fit:
+            raise ValueError(
+                "hydra.sweeper.budget=fit needs hydra.sweeper.fit: name the widths to scale, such "
+                "as 'model.stage*.width'"
+            )
+        return self
+
+
+def to_settings(sweeper: dict[str, Any]) -> SearchSettings:
+    """
+    Raises:
+        UserError: a key is unknown or missing, a value is out of range, or two do not go together.
+    """
+    try:
+        return SearchSettings(**sweeper)
+    except ValidationError as error:
+        raise UserError(validation_message(error, "hydra.sweeper")) from error
