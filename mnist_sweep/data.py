@@ -16,6 +16,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -174,6 +175,7 @@ def fetch(config: DataConfig) -> str | None:
     raise UserError(f"data={name}: {_missing(config.root, name)} ({problem})")
 
 
+@lru_cache(maxsize=4)  # a worker has many runs on the same data
 def load(config: DataConfig, protocol: ProtocolConfig) -> Dataset:
     """The set that `config` names, checked and split. Reads only what is there.
 

@@ -2,24 +2,19 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
-from copy import deepcopy
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import lru_cache
 from typing import Any
 
 import torch
-from hydra.core.config_loader import ConfigLoader
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
 from mnist_sweep.config import BudgetConfig
 from mnist_sweep.errors import BudgetError, UserError
 from mnist_sweep.experiment import build_model
 from mnist_sweep.profile import Profile, check_budget, count_params, profile
+from mnist_sweep.search.composer import Composer
 from mnist_sweep.search.space import Space
 
 WIDEST = 512
@@ -27,16 +22,11 @@ WIDEST = 512
 
 
 @dataclass(frozen=True)
-class Composed:
+class Candidate:
     cfg: DictConfig
-    """What a run gets: without `hydra`."""
+    """The run's configuration, as the run gets it."""
     choices: dict[str, Any]
     """Group -> its choice, as Hydra has them."""
-
-
-@dataclass(frozen=True)
-class Candidate:
-    composed: Composed
     overrides: tuple[str, ...]
     """All of the run's, in Hydra's grammar; widths as they are after fitting."""
     costs: Profile | None
@@ -53,79 +43,48 @@ class Candidate:
 
 
 class Candidates:
-    """Makes candidates quickly: Hydra composes once for each choice of groups, not for each point.
+    """Makes candidates of points.
 
-    config: of the sweep. space: of which points come. fit: patterns of the widths to scale to the
-    budget; none rejects what does not fit.
+    space: of which the points come. fit: patterns of the widths to scale to the budget; none
+    leaves a net that does not fit as it is.
 
     Raises:
         UserError: the fixed overrides do not compose, or there is no budget to fit to.
     """
 
-    def __init__(
-        self, loader: ConfigLoader, config: DictConfig, space: Space, fit: Sequence[str]
-    ) -> None:
-        self.loader = loader
-        self.config = config
+    def __init__(self, composer: Composer, space: Space, fit: Sequence[str]) -> None:
+        self.composer = composer
         self.space = space
         self.fit = fit
-        self.groups = set(loader.list_groups(""))
-        self.composed: dict[tuple[str, ...], Composed] = {}
-        if fit and self.base().cfg.budget.max_params is None:
+        self.base, _ = self.composer.task(space.fixed)
+        """The configuration of the fixed overrides alone."""
+        if fit and self.base.budget.max_params is None:
             raise UserError(
                 "hydra.sweeper.budget=fit needs a limit to fit to: set budget.max_params, or use "
                 "hydra.sweeper.budget=reject"
             )
-
-    def base(self, groups: Mapping[str, Any] | None = None) -> Composed:
-        """The configuration of the fixed overrides and of these choices of groups."""
-        overrides = tuple(f"{key}={value}" for key, value in (groups or {}).items())
-        if overrides not in self.composed:
-            cfg = self.loader.load_sweep_config(self.config, [*self.space.fixed, *overrides])
-            choices = dict(cfg.hydra.runtime.choices)
-            with open_dict(cfg):
-                del cfg["hydra"]
-            self.composed[overrides] = Composed(cfg, choices)
-        return self.composed[overrides]
-
-    def compose(self, params: Mapping[str, Any]) -> Composed:
-        """The configuration of one point, a copy.
-
-        Raises:
-            UserError: a parameter is no key of the configuration.
-        """
-        groups = {key: value for key, value in params.items() if self._is_group(key)}
-        base = self.base(groups)
-        cfg = deepcopy(base.cfg)
-        for key, value in params.items():
-            if key not in groups:
-                _set(cfg, key, value)
-        return Composed(cfg, base.choices)
 
     def make(self, params: Mapping[str, Any]) -> Candidate:
         """
         Raises:
             UserError: a parameter is no key of the configuration.
         """
-        composed = self.compose(params)
-        cfg = composed.cfg
-        chosen = dict(params)
+        overrides = self._overrides(params)
+        cfg, choices = self.composer.task(overrides)
         costs = None
         try:
             budget = BudgetConfig(**OmegaConf.to_container(cfg.budget, resolve=True))  # type: ignore[arg-type]
             widths = [key for key in params if any(fnmatchcase(key, name) for name in self.fit)]
             if widths:
-                chosen |= _fit(cfg, widths, budget)
+                overrides = self._overrides({**params, **_fit(cfg, widths, budget)})
+                cfg, choices = self.composer.task(overrides)
             costs = profile(build_model(cfg))
             check_budget(costs, budget)
             reason = None
         except (UserError, ValidationError) as error:
             reason = " ".join(str(error).split())
         excess = 1.0 if costs is None else _excess(costs, budget)
-        return Candidate(composed, self._overrides(chosen), costs, reason, excess)
-
-    def _is_group(self, key: str) -> bool:
-        return key.partition("@")[0].lstrip("+") in self.groups
+        return Candidate(cfg, choices, overrides, costs, reason, excess)
 
     def _overrides(self, chosen: Mapping[str, Any]) -> tuple[str, ...]:
         return (*self.space.fixed, *(f"{key}={value}" for key, value in chosen.items()))
@@ -189,26 +148,4 @@ def _fit(cfg: DictConfig, widths: Sequence[str], budget: BudgetConfig) -> dict[s
                 sizes = wider
             else:
                 growing.remove(key)
-    problem(sizes)  # leaves the sizes in cfg
     return sizes
-
-
-def _set(cfg: DictConfig, key: str, value: Any) -> None:
-    added = key.startswith("+")
-    try:
-        with open_dict(cfg) if added else nullcontext():
-            OmegaConf.update(cfg, key.lstrip("+"), _typed(key, value), merge=True)
-    except OmegaConfBaseException as error:
-        raise UserError(
-            f"{key}: no such key, so it cannot be searched; --cfg job shows all keys"
-        ) from error
-
-
-@lru_cache(maxsize=4096)
-def _parsed(override: str) -> Any:
-    return OverridesParser.create().parse_override(override).value()
-
-
-def _typed(key: str, value: Any) -> Any:
-    """What Hydra would make of `key=value` on its command line."""
-    return _parsed(f"{key}={value}") if isinstance(value, str) else value

@@ -15,6 +15,7 @@ from types import FrameType
 from typing import Any
 
 import optuna
+import torch
 from hydra.types import HydraContext
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -24,9 +25,10 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.metrics import EpochMetrics
-from mnist_sweep.record import RESULT, ResultsTable, RunRecord, run_id_of, write_result
+from mnist_sweep.record import RESULT, ResultsTable, RunRecord, Status, run_id_of, write_result
 from mnist_sweep.run import TrialInfo, flat_config, new_record
 from mnist_sweep.search.candidate import Candidate, Candidates
+from mnist_sweep.search.composer import Composer
 from mnist_sweep.search.ledger import (
     ATTEMPT,
     CONFIG,
@@ -50,7 +52,7 @@ REPEATS_BEFORE_RANDOM = 10
 
 WAIT_S = 0.5
 
-NOT_FIXED = ("seed", "resume", "record", "data.root", "data.download", "trainer.threads")
+NOT_FIXED = ("hydra", "seed", "resume", "record", "data.root", "data.download", "trainer.threads")
 """Settings that may differ between commands on one study."""
 
 
@@ -85,22 +87,20 @@ class Controller:
         self.space: Space = make_space(
             settings.params or {}, arguments, settings.conditions, extender
         )
+        torch.set_num_threads(1)  # counting a net is no work to share; a run sets its own
         self.candidates = Candidates(
-            context.config_loader,
-            config,
+            Composer(context.config_loader, config),
             self.space,
             settings.fit if settings.budget == "fit" else (),
         )
-        base = self.candidates.base()
-        self.base_cfg = base.cfg
-        self.choices = base.choices
-        self.seeds = [int(base.cfg.seed) + n for n in range(settings.replicates)]
+        self.base_cfg = self.candidates.base
+        self.seeds = [int(self.base_cfg.seed) + n for n in range(settings.replicates)]
         self._check()
         self.n_trials = self._number_of_trials()
         n_jobs = settings.n_jobs if settings.n_jobs != "auto" else _num_cores()
         self.n_jobs = max(1, min(n_jobs, self.n_trials * len(self.seeds)))
         self.tables = [
-            ResultsTable(Path(base.cfg.record.table)),
+            ResultsTable(Path(self.base_cfg.record.table)),
             ResultsTable(self.sweep_dir / "results.csv"),
         ]
         for table in self.tables:
@@ -365,7 +365,7 @@ class Controller:
 
     def _reject(self, trial: Trial, candidate: Candidate) -> None:
         num_params = None if candidate.costs is None else candidate.costs.num_params
-        self.ledger.reject(trial, str(candidate.reason), num_params, candidate.excess)
+        self.ledger.reject(trial, str(candidate.reason), candidate.excess)
         self.unwritten.append(self._rejected_record(trial.number, candidate, str(candidate.reason)))
         self.rejected_in_a_row += 1
         if num_params is not None:
@@ -552,33 +552,24 @@ class Controller:
         attempt = trial.user_attrs.get(ATTEMPT, 0)
         self.ledger.fail(trial, "interrupted", why, **{RETRY: True, ATTEMPT: attempt})
 
-    def _blank_record(self, number: int, job: Job, status: Any, error: str) -> RunRecord:
+    def _blank_record(self, number: int, job: Job, status: Status, error: str) -> RunRecord:
         """The record of a run that left none."""
-        params = self.ledger.trials()[number].params
-        composed = self.candidates.compose(params)
-        record = new_record(
-            composed.cfg,
-            composed.choices,
-            shlex.join(job.overrides),
-            self.sweep_dir / job.subdir,
-            job.info,
-        )
-        candidate = self.candidates.make(params)
-        if candidate.costs is not None:
-            record.num_params, record.macs = candidate.costs.num_params, candidate.costs.macs
-            record.receptive_field = candidate.costs.receptive_field
+        candidate = self.candidates.make(self.ledger.trials()[number].params)
+        record = self._record(candidate, job.overrides, self.sweep_dir / job.subdir, job.info)
         record.status, record.error = status, error
         return record
 
     def _rejected_record(self, number: int, candidate: Candidate, error: str) -> RunRecord:
-        record = new_record(
-            candidate.composed.cfg,
-            candidate.composed.choices,
-            shlex.join(candidate.overrides),
-            self.sweep_dir / str(number),
-            TrialInfo(self.study.study_name, number, None),
-        )
+        info = TrialInfo(self.study.study_name, number, None)
+        run_dir = self.sweep_dir / str(number)
+        record = self._record(candidate, candidate.overrides, run_dir, info)
         record.status, record.error, record.run_dir = "infeasible", error, ""
+        return record
+
+    def _record(
+        self, candidate: Candidate, overrides: Sequence[str], run_dir: Path, info: TrialInfo
+    ) -> RunRecord:
+        record = new_record(candidate.cfg, candidate.choices, shlex.join(overrides), run_dir, info)
         if candidate.costs is not None:
             record.num_params, record.macs = candidate.costs.num_params, candidate.costs.macs
             record.receptive_field = candidate.costs.receptive_field

@@ -147,11 +147,10 @@ class Ledger:
             self._set(trial, name, value)
         return self.tell(trial, TrialState.FAIL)
 
-    def reject(self, trial: Trial, error: str, num_params: int | None, excess: float) -> None:
+    def reject(self, trial: Trial, error: str, excess: float) -> None:
         """Tells Optuna that the point is out of bounds, by how much, and never to be trained."""
         trial.set_user_attr(STATUS, "infeasible")
         trial.set_user_attr(ERROR, error)
-        trial.set_user_attr(NUM_PARAMS, num_params)
         trial.set_constraint("budget", excess)
         self.tell(trial, TrialState.PRUNED)
 

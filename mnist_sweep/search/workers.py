@@ -21,12 +21,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobRuntime, run_job, setup_globals
 from hydra.types import HydraContext
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.record import RunRecord
 from mnist_sweep.run import PrunedError, TrialInfo, run_trial
+from mnist_sweep.search.composer import Composer
+from mnist_sweep.search.storage import without_credentials
 
 OUTPUT = "output.log"
 """In the run directory: what a single run would print."""
@@ -66,16 +68,20 @@ class SweepContext:
     hydra: HydraContext
     config: DictConfig
 
+    def composer(self) -> Composer:
+        return Composer(self.hydra.config_loader, self.config)
 
-def execute(job: Job, context: SweepContext, on_epoch: OnEpoch) -> Ended:
+
+def execute(job: Job, context: SweepContext, composer: Composer, on_epoch: OnEpoch) -> Ended:
     """Composes and runs a job as Hydra runs any; its output goes to a file in its directory."""
     try:
-        config = context.hydra.config_loader.load_sweep_config(context.config, list(job.overrides))
+        config = composer.job(job.overrides)
         with open_dict(config):
             config.hydra.sweep.dir = context.config.hydra.sweep.dir
             config.hydra.sweep.subdir = job.subdir
             config.hydra.job.id = f"{config.hydra.job.name}_{job.info.trial}"
             config.hydra.job.num = job.info.trial
+        _hide_credentials(config)  # Hydra writes its part of the config into the run directory
         run_dir = Path(config.hydra.sweep.dir) / job.subdir
         run_dir.mkdir(parents=True, exist_ok=True)
 
@@ -108,11 +114,25 @@ def execute(job: Job, context: SweepContext, on_epoch: OnEpoch) -> Ended:
     return Ended(job, record, None)
 
 
+def _hide_credentials(config: DictConfig) -> None:
+    key = "hydra.sweeper.storage"
+    url = OmegaConf.select(config, key)
+    if url is None:
+        return
+    with read_write(config.hydra), open_dict(config.hydra):
+        config.hydra.sweeper.storage = without_credentials(str(url))
+        config.hydra.overrides.hydra = [
+            f"{key}={without_credentials(str(url))}" if override.startswith(key) else override
+            for override in config.hydra.overrides.hydra
+        ]
+
+
 class Inline:
     """The one worker of `n_jobs=1`: this very process."""
 
     def __init__(self, context: SweepContext, on_epoch: OnEpoch) -> None:
         self.context = context
+        self.composer = context.composer()
         self.on_epoch = on_epoch
         self.jobs: list[Job] = []
 
@@ -129,7 +149,9 @@ class Inline:
 
     def next(self, timeout: float) -> Ended | None:
         """Runs the job that was submitted."""
-        return execute(self.jobs.pop(), self.context, self.on_epoch) if self.jobs else None
+        if not self.jobs:
+            return None
+        return execute(self.jobs.pop(), self.context, self.composer, self.on_epoch)
 
     def stop(self) -> list[Ended]:
         return []
@@ -249,6 +271,8 @@ def _serve(pipe: Connection, context: SweepContext) -> None:
     Plugins.instance()  # brings the configurations that plugins have
     JobRuntime.instance().set("name", context.config.hydra.job.name)
 
+    composer = context.composer()
+
     def on_epoch(job: Job, history: list[EpochMetrics]) -> bool:
         pipe.send(history)
         return bool(pipe.recv())
@@ -259,7 +283,7 @@ def _serve(pipe: Connection, context: SweepContext) -> None:
         except (EOFError, KeyboardInterrupt):
             return
         try:
-            pipe.send(execute(job, context, on_epoch))
+            pipe.send(execute(job, context, composer, on_epoch))
         except (BrokenPipeError, KeyboardInterrupt):
             return
         except BaseException:
