@@ -47,12 +47,12 @@ class _SingleRunError(BaseException):
 @hydra.main(config_path=str(CONF), config_name="config", execution_whitelist=TARGETS)
 def app(cfg: DictConfig) -> float:
     # Here, so that --help and --cfg import no torch.
-    from mnist_sweep.errors import UserError
-    from mnist_sweep.run import DivergedError, run
+    from mnist_sweep.errors import FailureError, UserError
+    from mnist_sweep.run import run
 
     try:
         return run(cfg)
-    except (UserError, DivergedError) as error:
+    except (UserError, FailureError) as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise
         raise _SingleRunError from error
@@ -134,11 +134,13 @@ def word(error: Exception, arguments: list[str]) -> tuple[str, int]:
     """One line that says what is wrong and what to do, and the exit code."""
     from hydra.errors import CompactHydraException
 
-    from mnist_sweep.errors import UserError
+    from mnist_sweep.errors import FailureError, UserError
 
     text = " ".join(str(error).split())
     if isinstance(error, UserError):
         return text, EXIT_USER_ERROR
+    if isinstance(error, FailureError):
+        return text, EXIT_FAILURE
     if found := re.search(r"Could not (?:find|load) '([\w/-]+)/([^'/]*)'", text):
         return _unknown_choice(*found.groups()), EXIT_USER_ERROR
     if found := re.search(r"Could not override '([^']*)'", text):

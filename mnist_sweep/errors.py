@@ -1,4 +1,4 @@
-"""Mistakes of the user's, said in one line each."""
+"""What went wrong, said in one line each: mistakes of the user's, and failures."""
 
 from pydantic import ValidationError
 
@@ -9,6 +9,10 @@ class UserError(Exception):
 
 class BudgetError(UserError):
     """A net that does not fit the budget; its run is recorded as `infeasible`."""
+
+
+class FailureError(Exception):
+    """A failure that is no mistake of the user's, worded in full. Exit code 1."""
 
 
 def validation_message(error: ValidationError, group: str) -> str:

@@ -33,7 +33,7 @@ from mnist_sweep.console import (
     warn,
 )
 from mnist_sweep.data import fetch, load
-from mnist_sweep.errors import BudgetError, UserError
+from mnist_sweep.errors import BudgetError, FailureError, UserError
 from mnist_sweep.experiment import to_experiment
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.profile import check_budget, profile
@@ -53,8 +53,8 @@ from mnist_sweep.train import save_whole, settle, train
 NOT_IN_HASH = ("seed", "resume", "record", "data.root", "data.download")
 
 
-class DivergedError(Exception):
-    """The run is over and recorded, and its loss is no number. Exit code 1."""
+class DivergedError(FailureError):
+    """The run is over and recorded, and its loss is no number."""
 
 
 class PrunedError(Exception):

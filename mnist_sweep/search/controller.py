@@ -23,7 +23,7 @@ from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from mnist_sweep.errors import UserError
+from mnist_sweep.errors import FailureError, UserError
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.record import RESULT, ResultsTable, RunRecord, Status, run_id_of, write_result
 from mnist_sweep.run import TrialInfo, flat_config, new_record
@@ -60,8 +60,8 @@ class SearchInterrupted(KeyboardInterrupt):
     """Ctrl-C; the study can be gone on with."""
 
 
-class SearchFailedError(Exception):
-    """More trials failed than allowed. Exit code 1."""
+class SearchFailedError(FailureError):
+    """More trials failed than allowed."""
 
 
 class Controller:
