@@ -50,6 +50,9 @@ from mnist_sweep.record import (
 )
 from mnist_sweep.train import save_whole, settle, train
 
+NO_PART_OF_RESULT = ("resume", "record", "data.root", "data.download", "trainer.threads")
+"""Settings that do not change what is trained (threads do in the last digits)."""
+
 NOT_IN_HASH = ("seed", "resume", "record", "data.root", "data.download")
 
 
@@ -321,9 +324,9 @@ def _group_choices(cfg: DictConfig, choices: Mapping[str, Any]) -> dict[str, str
     return named
 
 
-def config_hash(cfg: DictConfig) -> str:
-    """A short digest of all that decides the result but the seed."""
-    text = json.dumps(flat_config(cfg, NOT_IN_HASH), sort_keys=True, default=str)
+def config_hash(cfg: DictConfig, without: Collection[str] = NOT_IN_HASH) -> str:
+    """A short digest of all that decides the result; by default without the seed."""
+    text = json.dumps(flat_config(cfg, without), sort_keys=True, default=str)
     return "c" + hashlib.sha256(text.encode()).hexdigest()[:11]
 
 

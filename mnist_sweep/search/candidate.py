@@ -1,6 +1,5 @@
 """From a point of the space to a run's overrides, and whether its net fits the budget."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -14,6 +13,7 @@ from mnist_sweep.config import BudgetConfig
 from mnist_sweep.errors import BudgetError, UserError
 from mnist_sweep.experiment import build_model
 from mnist_sweep.profile import Profile, check_budget, count_params, profile
+from mnist_sweep.run import NO_PART_OF_RESULT, config_hash
 from mnist_sweep.search.composer import Composer
 from mnist_sweep.search.space import Space
 
@@ -38,8 +38,8 @@ class Candidate:
 
     @property
     def key(self) -> str:
-        """A short name, the same for the same configuration."""
-        return hashlib.sha256("\n".join(sorted(self.overrides)).encode()).hexdigest()[:16]
+        """A short name, the same for the same configuration and seed."""
+        return config_hash(self.cfg, NO_PART_OF_RESULT)
 
 
 class Candidates:

@@ -18,7 +18,7 @@ import optuna
 import torch
 from hydra.types import HydraContext
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -26,7 +26,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from mnist_sweep.errors import FailureError, UserError
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.record import RESULT, ResultsTable, RunRecord, Status, run_id_of, write_result
-from mnist_sweep.run import TrialInfo, flat_config, new_record
+from mnist_sweep.run import NO_PART_OF_RESULT, TrialInfo, flat_config, new_record
 from mnist_sweep.search.candidate import Candidate, Candidates
 from mnist_sweep.search.composer import Composer
 from mnist_sweep.search.ledger import (
@@ -34,6 +34,7 @@ from mnist_sweep.search.ledger import (
     CONFIG,
     ERROR,
     NUM_PARAMS,
+    OVERRIDES,
     RETRY,
     Ledger,
     is_finished,
@@ -41,7 +42,7 @@ from mnist_sweep.search.ledger import (
 )
 from mnist_sweep.search.progress import Progress
 from mnist_sweep.search.settings import SearchSettings
-from mnist_sweep.search.space import Space, make_space
+from mnist_sweep.search.space import make_space
 from mnist_sweep.search.storage import open_storage
 from mnist_sweep.search.workers import Ended, Inline, Job, Pool, SweepContext
 
@@ -52,8 +53,8 @@ REPEATS_BEFORE_RANDOM = 10
 
 WAIT_S = 0.5
 
-NOT_FIXED = ("hydra", "seed", "resume", "record", "data.root", "data.download", "trainer.threads")
-"""Settings that may differ between commands on one study."""
+MAY_DIFFER = ("seed", *NO_PART_OF_RESULT)
+"""Settings that are not the same in all commands on one study."""
 
 
 class SearchInterrupted(KeyboardInterrupt):
@@ -84,9 +85,7 @@ class Controller:
                 "hydra.sweeper.custom_search_space",
                 context.execution_whitelist,
             )
-        self.space: Space = make_space(
-            settings.params or {}, arguments, settings.conditions, extender
-        )
+        self.space = make_space(settings.params or {}, arguments, settings.conditions, extender)
         torch.set_num_threads(1)  # counting a net is no work to share; a run sets its own
         self.candidates = Candidates(
             Composer(context.config_loader, config),
@@ -98,7 +97,7 @@ class Controller:
         self._check()
         self.n_trials = self._number_of_trials()
         n_jobs = settings.n_jobs if settings.n_jobs != "auto" else _num_cores()
-        self.n_jobs = max(1, min(n_jobs, self.n_trials * len(self.seeds)))
+        self.n_jobs = min(n_jobs, self.n_trials)
         self.tables = [
             ResultsTable(Path(self.base_cfg.record.table)),
             ResultsTable(self.sweep_dir / "results.csv"),
@@ -174,12 +173,12 @@ class Controller:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         storage = open_storage(self.settings.storage, self.sweep_dir)
         name = self.settings.study_name or os.path.relpath(self.sweep_dir)
-        directions = list(self.settings.directions)
+        directions = self.settings.directions
         try:
             study = optuna.create_study(
                 study_name=name,
                 storage=storage,
-                directions=list(self.settings.directions),
+                directions=list(directions),
                 load_if_exists=True,
             )
         except UserError:
@@ -189,10 +188,10 @@ class Controller:
                 f"hydra.sweeper.storage: the study {name} cannot be made or read "
                 f"({type(error).__name__}): it must be writable, and no other kind of file"
             ) from error
-        found = [direction.name.lower() for direction in study.directions]
+        found = tuple(direction.name.lower() for direction in study.directions)
         if found != directions:
             raise UserError(
-                f"hydra.sweeper.direction={directions}: the study {name} has {found}; "
+                f"hydra.sweeper.direction={list(directions)}: the study {name} has {list(found)}; "
                 "use these, or another hydra.sweeper.study_name"
             )
         self._check_same_settings(study)
@@ -206,7 +205,7 @@ class Controller:
         settings = self.settings.model_dump(mode="json")
         fixed = ("objective", "direction", "rungs", "replicates", "budget", "fit", "pruner")
         now = {
-            **flat_config(self.base_cfg, (*NOT_FIXED, *self.space.distributions)),
+            **flat_config(self.base_cfg, (*MAY_DIFFER, *self.space.distributions)),
             **{f"hydra.sweeper.{key}": settings[key] for key in fixed},
             **{f"search of {key}": text for key, text in self.space.describe().items()},
         }
@@ -267,23 +266,34 @@ class Controller:
                         self._take(ended)
                         self._check_failures()
                     self.progress.update(self.ledger.trials())
-            except BaseException:
+            except BaseException as error:
                 self.workers.stop()
                 for number in list(self.running):
                     self._abandon(self.ledger.trials()[number], "it was stopped")
+                if isinstance(error, KeyboardInterrupt):  # Ctrl-C or SIGTERM
+                    raise SearchInterrupted(
+                        "stopped at once; the same command goes on with the study"
+                    ) from error
                 raise
             finally:
                 self.workers.close()
                 self._write_rejected()
-        self.progress.summary(self.ledger.trials(), self._command)
-        if self.stopping and not self.ledger.is_over(self.n_trials):
+        self.progress.summary(self.ledger.trials())
+        if self.ledger.is_over(self.n_trials):
+            return
+        if self.stopping:
             raise SearchInterrupted("stopped; the same command goes on with the study")
+        if not self._is_late:
+            self.progress.note(
+                f"ended   before {self.n_trials} trials: the space has no more points to offer "
+                f"({self.rejected_in_a_row} proposals in a row were refused or tried before)"
+            )
 
     @contextmanager
     def _signals(self) -> Any:
         def on_interrupt(signum: int, frame: FrameType | None) -> None:
             if self.stopping:
-                raise SearchInterrupted("stopped at once; the same command goes on with the study")
+                raise KeyboardInterrupt
             self.stopping = True
             self.progress.note(
                 f"finishing {len(self.running)} running trials; Ctrl-C again stops them at once"
@@ -373,7 +383,8 @@ class Controller:
         if len(self.unwritten) >= 100:
             self._write_rejected()
             self.progress.update(self.ledger.trials())
-        if self._is_exhausted and not any(map(is_finished, self.ledger.trials())):
+        is_hopeless = not self.running and not any(map(is_finished, self.ledger.trials()))
+        if self._is_exhausted and is_hopeless:
             least = f"; the smallest net had {self.smallest:,} parameters" if self.smallest else ""
             raise UserError(
                 f"budget.max_params={self.base_cfg.budget.max_params}: no point among "
@@ -394,6 +405,8 @@ class Controller:
             overrides.append(f"seed={seed}")
         if self.n_jobs > 1 and self.base_cfg.trainer.threads == "auto":
             overrides.append("trainer.threads=1")
+        if seed == self.seeds[0]:
+            running.trial.set_user_attr(OVERRIDES, overrides)
         info = TrialInfo(self.study.study_name, number, rung)
         self.workers.submit(Job(info, tuple(overrides), self._subdir(number, seed)))
 
@@ -516,6 +529,8 @@ class Controller:
                 found[seed] = RunRecord.from_row(json.loads((run_dir / RESULT).read_text()))
         last_rung = None if self.settings.rungs is None else self.settings.rungs[-1]
         if any(record.status == "pruned" for record in found.values()):
+            for record in found.values():
+                record.status = "pruned"
             self._append(list(found.values()), replace=True)
             self.ledger.tell(trial, TrialState.PRUNED)
             return
@@ -536,18 +551,14 @@ class Controller:
             self.ledger.tell(trial, TrialState.COMPLETE, means)
             return
         seed = unfinished[0]
-        overrides = self.candidates.make(trial.params).overrides
-        job = Job(
-            TrialInfo(self.study.study_name, trial.number, None),
-            overrides,
-            self._subdir(trial.number, seed),
-        )
-        record = self._blank_record(trial.number, job, "interrupted", f"{why}; it is tried again")
-        if seed in found:
-            record = found[seed]
-            record.status, record.error = "interrupted", f"{why}; it is tried again"
-        found[seed] = record
-        self._write_result(record)
+        if seed not in found:
+            info = TrialInfo(self.study.study_name, trial.number, None)
+            overrides = tuple(trial.user_attrs.get(OVERRIDES, ()))
+            job = Job(info, overrides, self._subdir(trial.number, seed))
+            found[seed] = self._blank_record(trial.number, job, "interrupted", "")
+        found[seed].status = "interrupted"
+        found[seed].error = f"{why}; it is tried again"
+        self._write_result(found[seed])
         self._append(list(found.values()), replace=True)
         attempt = trial.user_attrs.get(ATTEMPT, 0)
         self.ledger.fail(trial, "interrupted", why, **{RETRY: True, ATTEMPT: attempt})
@@ -599,16 +610,6 @@ class Controller:
     def _append(self, records: list[RunRecord], *, replace: bool) -> None:
         for table in self.tables:
             table.extend(records, replace=replace)
-
-    def _command(self, trial: FrozenTrial) -> str:
-        """What runs a finished trial again, alone."""
-        run_dir = self.run_dir(trial)
-        overrides = OmegaConf.load(run_dir / ".hydra" / "overrides.yaml")
-        return "python -m mnist_sweep " + shlex.join(map(str, overrides))
-
-    def run_dir(self, trial: FrozenTrial) -> Path:
-        """Of the trial's first seed."""
-        return self.sweep_dir / self._subdir(trial.number, self.seeds[0])
 
 
 @dataclass

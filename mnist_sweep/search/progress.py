@@ -1,8 +1,9 @@
 """What a search shows: a line for each trial that ended, a bar below, the best at the end."""
 
+import shlex
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from rich.text import Text
 
 from mnist_sweep.console import WIDTH_WITHOUT_TERMINAL, duration
 from mnist_sweep.record import write_whole
-from mnist_sweep.search.ledger import ERROR, NUM_PARAMS, STATUS, is_finished, is_rejected
+from mnist_sweep.search.ledger import ERROR, NUM_PARAMS, OVERRIDES, STATUS, is_finished, is_rejected
 from mnist_sweep.search.settings import SearchSettings
 
 RESULTS = "optimization_results.yaml"
@@ -90,9 +91,11 @@ class Progress:
         cells = [f"{number:>5}", f"{state:<9}", self._values(trial)]
         if num_params is not None and "num_params" not in self.settings.objectives:
             cells.append(f"{num_params:>7,} params")
-        best = best_trial(self.study, trials)
-        if best is not None and len(self.settings.objectives) == 1:
-            cells.append(f"best {best.value:.4f} (#{best.number})")
+        completed = [t for t in trials if t.state == TrialState.COMPLETE]
+        if completed and len(self.settings.objectives) == 1:
+            sign = 1 if self.settings.directions[0] == "maximize" else -1
+            best = max(completed, key=lambda t: (sign * t.values[0], -t.number))
+            cells.append(f"best {format_value(best.values[0])} (#{best.number})")
         text = Text("  ".join(cells), style=STYLES.get(state, ""))
         rest = trial.user_attrs.get(ERROR) or short_params(trial.params)
         text.append(f"  {rest}", style="dim")
@@ -109,7 +112,7 @@ class Progress:
             for name, value in zip(names, values, strict=False)
         )
 
-    def summary(self, trials: Sequence[FrozenTrial], command: Callable[[FrozenTrial], str]) -> None:
+    def summary(self, trials: Sequence[FrozenTrial]) -> None:
         """The best trial and where everything lies; writes optimization_results.yaml."""
         self.update(trials)
         self.bar.stop()
@@ -136,14 +139,14 @@ class Progress:
                 "best_value": one.value,
                 "best_trial": one.number,
                 "best_run_dir": str(self.sweep_dir / str(one.number)),
-                "best_command": command(one),
+                "best_command": again(one),
             }
             objective = self.settings.objectives[0]
             what = f"{objective} {format_value(one.value or 0.0)}, of {len(completed)} completed"
             self.note(f"best    trial {one.number}: {what}")
             self.note(f"params  {short_params(one.params)}")
             self.note(f"run     {self.sweep_dir / str(one.number)}")
-            self.note(f"again   {command(one)}")
+            self.note(f"again   {again(one)}")
         else:
             results["solutions"] = [
                 {
@@ -173,9 +176,9 @@ class Progress:
         self.console.print(table)
 
 
-def best_trial(study: Study, trials: Sequence[FrozenTrial]) -> FrozenTrial | None:
-    best = front(study, trials) if len(study.directions) == 1 else []
-    return best[0] if best else None
+def again(trial: FrozenTrial) -> str:
+    """The command that runs the trial again, alone."""
+    return "python -m mnist_sweep " + shlex.join(trial.user_attrs[OVERRIDES])
 
 
 def front(study: Study, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
