@@ -142,7 +142,7 @@ def word(error: Exception, arguments: list[str]) -> tuple[str, int]:
     if isinstance(error, FailureError):
         return text, EXIT_FAILURE
     if found := re.search(r"Could not (?:find|load) '([\w/-]+)/([^'/]*)'", text):
-        return _unknown_choice(*found.groups()), EXIT_USER_ERROR
+        return _unknown_choice(*found.groups(), text), EXIT_USER_ERROR
     if found := re.search(r"Could not override '([^']*)'", text):
         return _unknown_key(found.group(1), arguments), EXIT_USER_ERROR
     if isinstance(error, CompactHydraException | OmegaConfBaseException):
@@ -153,8 +153,10 @@ def word(error: Exception, arguments: list[str]) -> tuple[str, int]:
     return f"{type(error).__name__}: {text} (HYDRA_FULL_ERROR=1 shows where)", EXIT_FAILURE
 
 
-def _unknown_choice(group: str, choice: str) -> str:
-    names = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
+def _unknown_choice(group: str, choice: str, text: str) -> str:
+    """text: Hydra's, which lists the choices, those of plugins too."""
+    listed = text.partition("Available options in")[2].partition(":")[2]
+    names = listed.partition("Config search path")[0].split()
     choices = [name for name in names if not name.startswith(RECIPE_PARTS)]
     known = f"; {group} is one of {', '.join(choices)}" if choices else ""
     return f"{group}={choice}: no such choice{_did_you_mean(choice, choices)}{known}"

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
+from optuna.distributions import BaseDistribution, CategoricalDistribution
 from pydantic import ValidationError
 
 from mnist_sweep.config import BudgetConfig
@@ -86,8 +87,28 @@ class Candidates:
         excess = 1.0 if costs is None else _excess(costs, budget)
         return Candidate(cfg, choices, overrides, costs, reason, excess)
 
+    def check_keys(self) -> None:
+        """Composes with every choice of a group and one value of each other parameter.
+
+        Raises:
+            UserError, HydraException: a key or a choice does not exist.
+        """
+        first = {name: next(iter(_values(d))) for name, d in self.space.distributions.items()}
+        self.composer.task(self._overrides(first))
+        for name, distribution in self.space.distributions.items():
+            if self.composer.is_group(name):
+                for value in _values(distribution):
+                    self.composer.task((*self.space.fixed, f"{name}={value}"))
+
     def _overrides(self, chosen: Mapping[str, Any]) -> tuple[str, ...]:
         return (*self.space.fixed, *(f"{key}={value}" for key, value in chosen.items()))
+
+
+def _values(distribution: BaseDistribution) -> Sequence[Any]:
+    """The choices; of a range its low end only."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    return [getattr(distribution, "low", None)]
 
 
 def _excess(costs: Profile, budget: BudgetConfig) -> float:

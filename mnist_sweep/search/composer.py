@@ -9,9 +9,9 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.errors import HydraException
+from hydra.errors import ConfigCompositionException, HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from mnist_sweep.errors import UserError
 
@@ -33,7 +33,7 @@ class Composer:
         """The configuration of a job, its `hydra` node included.
 
         Raises:
-            UserError: an override is malformed, or its key does not exist.
+            UserError, HydraException: an override is malformed, or its key does not exist.
         """
         base, values = self._split(overrides)
         cfg = _with_values(base.whole, values)
@@ -62,10 +62,13 @@ class Composer:
             self.composed[rest] = _Base(whole, pickle.dumps(cfg), choices)
         return self.composed[rest], values
 
+    def is_group(self, key: str) -> bool:
+        return key.split("/")[0] in self.groups
+
     def _sets_a_value(self, override: Override) -> bool:
         """Whether the override is one that Hydra applies after composing, and no other."""
         return not (
-            override.key_or_group.split("/")[0] in self.groups
+            self.is_group(override.key_or_group)
             or override.package is not None
             or override.is_delete()
             or override.is_add()
@@ -88,16 +91,14 @@ def _with_values(pickled: bytes, values: Sequence[Override]) -> DictConfig:
     for override in values:
         try:
             OmegaConf.update(cfg, override.key_or_group, override.value(), merge=True)
-        except OmegaConfBaseException as error:
-            raise UserError(
-                f"{override.input_line}: {_reason(error)}; --cfg job shows all keys"
+        except (ConfigAttributeError, ConfigKeyError) as error:
+            # As Hydra words it, so that the command line offers the nearest key.
+            raise ConfigCompositionException(
+                f"Could not override '{override.key_or_group}'."
             ) from error
+        except OmegaConfBaseException as error:
+            raise UserError(f"{override.input_line}: {str(error).splitlines()[0]}") from error
     return cfg
-
-
-def _reason(error: OmegaConfBaseException) -> str:
-    missing = "is not in struct" in str(error) or "not in" in str(error)
-    return "no such key" if missing else str(error).splitlines()[0]
 
 
 @lru_cache(maxsize=4096)

@@ -95,6 +95,7 @@ class Controller:
         self.base_cfg = self.candidates.base
         self.seeds = [int(self.base_cfg.seed) + n for n in range(settings.replicates)]
         self._check()
+        self.candidates.check_keys()
         self.n_trials = self._number_of_trials()
         n_jobs = settings.n_jobs if settings.n_jobs != "auto" else _num_cores()
         self.n_jobs = min(n_jobs, self.n_trials)
@@ -137,8 +138,8 @@ class Controller:
                 "own workers: leave it out, and set hydra.sweeper.n_jobs"
             )
         protocol = self.base_cfg.protocol.name
-        by_val = [name for name in self.settings.objectives if name.startswith("val_")]
-        if protocol != "select" and (by_val or self.settings.rungs):
+        by_val = [name for name in self.settings.objective if name.startswith("val_")]
+        if protocol != "select" and by_val:
             raise UserError(
                 f"protocol={protocol} has no validation set, so hydra.sweeper.objective="
                 f"{by_val[0]} is not measured: use protocol=select"
@@ -173,7 +174,7 @@ class Controller:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         storage = open_storage(self.settings.storage, self.sweep_dir)
         name = self.settings.study_name or os.path.relpath(self.sweep_dir)
-        directions = self.settings.directions
+        directions = self.settings.direction
         try:
             study = optuna.create_study(
                 study_name=name,
@@ -418,7 +419,7 @@ class Controller:
         running = self.running[job.info.trial]
         if self.settings.pruner is None or running.values:
             return False
-        value = getattr(history[-1], self.settings.objectives[0])
+        value = getattr(history[-1], self.settings.objective[0])
         if value is None or not math.isfinite(value):
             return False
         running.trial.report(value, history[-1].epoch)
@@ -438,7 +439,7 @@ class Controller:
         if record.status != "completed":
             self._fail(number, record)
             return
-        running.values.append([float(getattr(record, name)) for name in self.settings.objectives])
+        running.values.append([float(getattr(record, name)) for name in self.settings.objective])
         if len(running.values) < len(self.seeds):
             self._submit(number)
             return
@@ -468,11 +469,11 @@ class Controller:
         """
         assert self.settings.rungs is not None
         epochs, more_epochs = self.settings.rungs[rung : rung + 2]
-        sign = 1 if self.settings.directions[0] == "maximize" else -1
+        sign = 1 if self.settings.direction[0] == "maximize" else -1
         values = {
             trial.number: sign * trial.intermediate_values[epochs]
             for trial in self.ledger.trials()
-            if epochs in trial.intermediate_values
+            if epochs in trial.intermediate_values and trial.state != TrialState.FAIL
         }
         better = sum(value > values[number] for value in values.values())
         return better < max(1, len(values) * epochs // more_epochs)
@@ -519,7 +520,7 @@ class Controller:
         """Ends a trial that nobody runs any more: as it ended, if it did, else to be retried."""
         self.running.pop(trial.number, None)
         if CONFIG not in trial.user_attrs:  # it had not begun
-            retry = "fixed_params" in trial.system_attrs
+            retry = not trial.system_attrs.keys().isdisjoint({"fixed_params", "grid_id"})
             self.ledger.fail(trial, "interrupted", why, **{RETRY: retry})
             return
         found = {}
@@ -543,7 +544,7 @@ class Controller:
         ]
         if not unfinished:
             values = [
-                [float(getattr(record, name)) for name in self.settings.objectives]
+                [float(getattr(record, name)) for name in self.settings.objective]
                 for record in found.values()
             ]
             means = [statistics.fmean(column) for column in zip(*values, strict=True)]

@@ -194,14 +194,13 @@ class Ledger:
                     for key in ("grid_id", "search_space")
                     if key in trial.system_attrs
                 }
+                params = trial.system_attrs.get("fixed_params", trial.params)
+                fixed = {"fixed_params": params} if params else {}
                 attempt = trial.user_attrs.get(ATTEMPT, 0)
                 self.study.add_trial(
                     create_trial(
                         state=TrialState.WAITING,
-                        system_attrs={
-                            "fixed_params": trial.system_attrs.get("fixed_params", trial.params),
-                            **grid,
-                        },
+                        system_attrs={**fixed, **grid},
                         user_attrs={
                             RETRY_OF: trial.number,
                             ATTEMPT: attempt + (trial.user_attrs[STATUS] == "failed"),

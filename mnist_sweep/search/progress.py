@@ -89,11 +89,11 @@ class Progress:
         state = state or str(trial.user_attrs.get(STATUS, "failed"))
         num_params = trial.user_attrs.get(NUM_PARAMS)
         cells = [f"{number:>5}", f"{state:<9}", self._values(trial)]
-        if num_params is not None and "num_params" not in self.settings.objectives:
+        if num_params is not None and "num_params" not in self.settings.objective:
             cells.append(f"{num_params:>7,} params")
         completed = [t for t in trials if t.state == TrialState.COMPLETE]
-        if completed and len(self.settings.objectives) == 1:
-            sign = 1 if self.settings.directions[0] == "maximize" else -1
+        if completed and len(self.settings.objective) == 1:
+            sign = 1 if self.settings.direction[0] == "maximize" else -1
             best = max(completed, key=lambda t: (sign * t.values[0], -t.number))
             cells.append(f"best {format_value(best.values[0])} (#{best.number})")
         text = Text("  ".join(cells), style=STYLES.get(state, ""))
@@ -103,7 +103,7 @@ class Progress:
         self.update(trials)
 
     def _values(self, trial: FrozenTrial) -> str:
-        names = self.settings.objectives
+        names = self.settings.objective
         values: Sequence[float | None] = trial.values or [None] * len(names)
         if trial.state == TrialState.FAIL:
             values = [None] * len(names)
@@ -132,7 +132,7 @@ class Progress:
         best = front(self.study, trials)
         if not best:
             self.note("no trial was completed, so there is no best one")
-        elif len(self.settings.objectives) == 1:
+        elif len(self.settings.objective) == 1:
             [one] = best[:1]
             results |= {
                 "best_params": one.params,
@@ -141,7 +141,7 @@ class Progress:
                 "best_run_dir": str(self.sweep_dir / str(one.number)),
                 "best_command": again(one),
             }
-            objective = self.settings.objectives[0]
+            objective = self.settings.objective[0]
             what = f"{objective} {format_value(one.value or 0.0)}, of {len(completed)} completed"
             self.note(f"best    trial {one.number}: {what}")
             self.note(f"params  {short_params(one.params)}")
@@ -167,7 +167,7 @@ class Progress:
     def _show_front(self, best: Sequence[FrozenTrial]) -> None:
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
         table.add_column("trial", justify="right")
-        for name in self.settings.objectives:
+        for name in self.settings.objective:
             table.add_column(name, justify="right")
         table.add_column("parameters", no_wrap=True, overflow="ellipsis")
         for trial in best:

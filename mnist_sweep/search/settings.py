@@ -28,8 +28,9 @@ class SearchSettings(Schema):
     """A named study lives in multirun/<study_name>, and the same command goes on with it."""
     storage: str | None
     """An Optuna storage URL; null is a journal file in the sweep's directory."""
-    objective: Objective | tuple[Objective, ...]
-    direction: Direction | tuple[Direction, ...]
+    objective: Annotated[tuple[Objective, ...], Field(min_length=1)]
+    direction: tuple[Direction, ...]
+    """`maximize` or `minimize`, for each objective."""
     n_trials: Count
     """Finished trials (completed or pruned) that the study is to have in all."""
     n_jobs: Count | Literal["auto"]
@@ -71,6 +72,8 @@ class SearchSettings(Schema):
                 key: {name: tuple(allowed) for name, allowed in condition.items()}
                 for key, condition in value.items()
             }
+        if isinstance(value, str):
+            return (value,)
         return tuple(value) if isinstance(value, list) else value
 
     @field_validator("pruner", mode="before")
@@ -79,22 +82,14 @@ class SearchSettings(Schema):
         none = isinstance(pruner, dict) and pruner.get("_target_") == "optuna.pruners.NopPruner"
         return None if none else pruner
 
-    @property
-    def objectives(self) -> tuple[str, ...]:
-        return (self.objective,) if isinstance(self.objective, str) else self.objective
-
-    @property
-    def directions(self) -> tuple[Direction, ...]:
-        return (self.direction,) if isinstance(self.direction, str) else self.direction
-
     @model_validator(mode="after")
     def _go_together(self) -> "SearchSettings":
-        if len(self.objectives) != len(self.directions):
+        if len(self.objective) != len(self.direction):
             raise ValueError(
-                f"hydra.sweeper.direction={list(self.directions)} does not go with "
-                f"hydra.sweeper.objective={list(self.objectives)}: give one direction for each"
+                f"hydra.sweeper.direction={list(self.direction)} does not go with "
+                f"hydra.sweeper.objective={list(self.objective)}: give one direction for each"
             )
-        several = len(self.objectives) > 1
+        several = len(self.objective) > 1
         if several and self.pruner is not None:
             raise ValueError(
                 "hydra/sweeper/pruner does not go with several objectives, which have no one "
@@ -116,9 +111,9 @@ class SearchSettings(Schema):
                 "the one before"
             )
         by_epoch = ("val_acc", "val_loss", "val_acc_raw", "val_loss_raw")
-        if self.pruner is not None and self.objectives[0] not in by_epoch:
+        if self.pruner is not None and self.objective[0] not in by_epoch:
             raise ValueError(
-                f"hydra.sweeper.objective={self.objectives[0]} is not measured every epoch, so "
+                f"hydra.sweeper.objective={self.objective[0]} is not measured every epoch, so "
                 "there is nothing to prune by: use hydra/sweeper/pruner=none"
             )
         if self.budget == "fit" and not self.fit:

@@ -143,6 +143,8 @@ def _parse(override: str) -> dict[str, BaseDistribution]:
         return dict(create_params_from_overrides([override])[0])
     except (HydraException, ValueError, AssertionError, NotImplementedError) as error:
         text = " ".join(str(error).split()) or "no sweep that Optuna knows"
+        if "low <= high" in text:
+            text = "its low end is above its high end: swap the two"
         raise UserError(f"{override}: {text[0].lower()}{text[1:]}") from error
 
 

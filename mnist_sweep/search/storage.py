@@ -102,7 +102,7 @@ def open_storage(url: str | None, sweep_dir: Path) -> BaseStorage:
                 f"hydra.sweeper.storage: {path} cannot be written ({error.strerror}): "
                 "set hydra.sweep.dir to a place that can"
             ) from error
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise UserError(
                 f"hydra.sweeper.storage: {path} is damaged ({error!r}): move it away to begin a "
                 "new study there"
