@@ -120,8 +120,9 @@ def refill() -> None:
         idle = [1 - seconds / (end - begin) for seconds in busy]
         waiting = [1 - seconds / (last_start - begin) for seconds in busy_before_last]
         print(
-            f"refill:   {what:<6} workers idle {idle[0]:.1%} and {idle[1]:.1%} of {end - begin:.0f} "
-            f"s (limit 10 %); {waiting[0]:.1%} and {waiting[1]:.1%} while trials were left to start"
+            f"refill:   {what:<6} workers idle {idle[0]:.1%} and {idle[1]:.1%} of "
+            f"{end - begin:.0f} s (limit 10 %); {waiting[0]:.1%} and {waiting[1]:.1%} "
+            "while trials were left to start"
         )
 
 

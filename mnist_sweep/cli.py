@@ -142,7 +142,7 @@ def word(error: Exception, arguments: list[str]) -> tuple[str, int]:
     if isinstance(error, FailureError):
         return text, EXIT_FAILURE
     if found := re.search(r"Could not (?:find|load) '([\w/-]+)/([^'/]*)'", text):
-        return _unknown_choice(*found.groups(), text), EXIT_USER_ERROR
+        return _unknown_choice(found.group(1), found.group(2), text), EXIT_USER_ERROR
     if found := re.search(r"Could not override '([^']*)'", text):
         return _unknown_key(found.group(1), arguments), EXIT_USER_ERROR
     if isinstance(error, CompactHydraException | OmegaConfBaseException):
