@@ -47,16 +47,19 @@ class Candidates:
     """Makes candidates of points.
 
     space: of which the points come. fit: patterns of the widths to scale to the budget; none
-    leaves a net that does not fit as it is.
+    leaves a net that does not fit as it is. rest: patterns of those that take single channels.
 
     Raises:
         UserError: the fixed overrides do not compose, or there is no budget to fit to.
     """
 
-    def __init__(self, composer: Composer, space: Space, fit: Sequence[str]) -> None:
+    def __init__(
+        self, composer: Composer, space: Space, fit: Sequence[str], rest: Sequence[str] = ()
+    ) -> None:
         self.composer = composer
         self.space = space
         self.fit = fit
+        self.rest = rest
         self.base, _ = self.composer.task(space.fixed)
         """The configuration of the fixed overrides alone."""
         if fit and self.base.budget.max_params is None:
@@ -75,9 +78,9 @@ class Candidates:
         costs = None
         try:
             budget = BudgetConfig(**OmegaConf.to_container(cfg.budget, resolve=True))  # type: ignore[arg-type]
-            widths = [key for key in params if any(fnmatchcase(key, name) for name in self.fit)]
+            widths, rest = _matching(params, self.fit), _matching(params, self.rest)
             if widths:
-                overrides = self._overrides({**params, **_fit(cfg, widths, budget)})
+                overrides = self._overrides({**params, **_fit(cfg, widths, rest, budget)})
                 cfg, choices = self.composer.task(overrides)
             costs = profile(build_model(cfg))
             check_budget(costs, budget)
@@ -122,15 +125,23 @@ def _excess(costs: Profile, budget: BudgetConfig) -> float:
     return max(shares)
 
 
-def _fit(cfg: DictConfig, widths: Sequence[str], budget: BudgetConfig) -> dict[str, int]:
+def _matching(params: Mapping[str, Any], patterns: Sequence[str]) -> list[str]:
+    return [key for key in params if any(fnmatchcase(key, pattern) for pattern in patterns)]
+
+
+def _fit(
+    cfg: DictConfig, widths: Sequence[str], rest: Sequence[str], budget: BudgetConfig
+) -> dict[str, int]:
     """Scales the widths, as proportions of each other, to the largest net within the budget.
 
-    A common factor first; then each width in turn takes one more channel as long as that fits.
+    A common factor first; then each width in turn takes one more channel as long as that fits, and
+    of what is left those of `rest`.
 
     Raises:
         BudgetError: not even one channel each fits.
     """
     given = {key: int(OmegaConf.select(cfg, key)) for key in widths}
+    others = {key: int(OmegaConf.select(cfg, key)) for key in rest}
 
     def problem(sizes: Mapping[str, int]) -> BudgetError | None:
         for key, size in sizes.items():
@@ -160,13 +171,14 @@ def _fit(cfg: DictConfig, widths: Sequence[str], budget: BudgetConfig) -> dict[s
     while scaled(low) != scaled(high) and high - low > 1e-3 * high:
         middle = (low + high) / 2
         low, high = (middle, high) if problem(scaled(middle)) is None else (low, middle)
-    sizes = scaled(low)
-    growing = sorted(sizes, key=lambda key: sizes[key])
-    while growing:
-        for key in list(growing):
-            wider = {**sizes, key: sizes[key] + 1}
-            if wider[key] <= WIDEST and problem(wider) is None:
-                sizes = wider
-            else:
-                growing.remove(key)
+    sizes = {**others, **scaled(low)}
+    for keys in (widths, rest):
+        growing = sorted(keys, key=lambda key: sizes[key])
+        while growing:
+            for key in list(growing):
+                wider = {**sizes, key: sizes[key] + 1}
+                if wider[key] <= WIDEST and problem(wider) is None:
+                    sizes = wider
+                else:
+                    growing.remove(key)
     return sizes

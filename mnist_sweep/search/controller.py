@@ -91,6 +91,7 @@ class Controller:
             Composer(context.config_loader, config),
             self.space,
             settings.fit if settings.budget == "fit" else (),
+            settings.fit_rest,
         )
         self.base_cfg = self.candidates.base
         self.seeds = [int(self.base_cfg.seed) + n for n in range(settings.replicates)]
@@ -204,7 +205,16 @@ class Controller:
 
     def _check_same_settings(self, study: Study) -> None:
         settings = self.settings.model_dump(mode="json")
-        fixed = ("objective", "direction", "rungs", "replicates", "budget", "fit", "pruner")
+        fixed = (
+            "objective",
+            "direction",
+            "rungs",
+            "replicates",
+            "budget",
+            "fit",
+            "fit_rest",
+            "pruner",
+        )
         now = {
             **flat_config(self.base_cfg, (*MAY_DIFFER, *self.space.distributions)),
             **{f"hydra.sweeper.{key}": settings[key] for key in fixed},

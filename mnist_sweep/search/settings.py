@@ -43,6 +43,8 @@ class SearchSettings(Schema):
     """What to do with a net over budget: reject it untrained, or scale `fit` to what fits."""
     fit: tuple[str, ...]
     """Keys (with *) of the widths that budget=fit scales."""
+    fit_rest: tuple[str, ...]
+    """Keys (with *) of widths that are not scaled, but may take single channels of what is left."""
     conditions: dict[str, dict[str, tuple[Any, ...]]]
     """Keys (with *) of parameters that exist only where another one has one of these values."""
     max_rejected: Count
@@ -64,7 +66,9 @@ class SearchSettings(Schema):
     sampler: dict[str, Any]
     pruner: dict[str, Any] | None
 
-    @field_validator("objective", "direction", "rungs", "fit", "conditions", mode="before")
+    @field_validator(
+        "objective", "direction", "rungs", "fit", "fit_rest", "conditions", mode="before"
+    )
     @classmethod
     def _lists_as_tuples(cls, value: Any) -> Any:
         if isinstance(value, dict):
