@@ -74,8 +74,10 @@ def _leaf(node: Any, key: str, kind: Any) -> Any:
     values: dict[str, Any] = OmegaConf.to_container(  # type: ignore[assignment]
         node, resolve=True, throw_on_missing=True
     )
+    if "_target_" not in values:
+        raise UserError(f"{key}._target_: missing; choose one of the group's files")
     try:
-        make = _named(str(values.pop("_target_", None)))
+        make = _named(str(values.pop("_target_")))
     except InstantiationException as error:
         raise UserError(
             f"{key}._target_={node.get('_target_')}: cannot be used. Classes of mnist_sweep's "

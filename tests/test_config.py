@@ -384,7 +384,7 @@ def test_any_choice_replaces_that_of_an_experiment(experiment: str) -> None:
             "+augmentation.x={_target_:mnist_sweep.schedulers.Constant,warmup_epochs:1.0}",
             ["augmentation.x._target_=mnist_sweep.schedulers.Constant: is no Augmentation"],
         ),
-        ("~model._target_", ["model._target_=None: is no Module"]),
+        ("~model._target_", ["model._target_: missing", "one of the group's files"]),
         ("augmentation.affine=null", ["augmentation.affine"]),
         ("+augmentation.x=3", ["augmentation.x"]),
     ],
@@ -477,6 +477,8 @@ def test_the_hash_changes_with_every_key_but_those_the_result_does_not_depend_on
 def test_every_choice_has_a_hash_of_its_own() -> None:
     hashes: dict[str, list[str]] = {}
     for group, choice in group_files():
+        if group == "sweep":  # which says what to vary, not what a run does
+            continue
         hashes.setdefault(config_hash(make_config(f"{group}={choice}")), []).append(
             f"{group}={choice}"
         )

@@ -161,7 +161,7 @@ class Search:
                 ),
                 stdout=stdout,
                 stderr=stderr,
-                start_new_session=True,
+                process_group=0,
                 # Under nohup, tests inherit an ignored SIGINT; a terminal sends a real one.
                 preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
             )
@@ -396,6 +396,7 @@ def test_twenty_kills_in_one_study(
 # Several controllers, and a database server
 
 PASSWORD = "se@cret/Zq7"
+IN_URL = quote(PASSWORD)  # SQLAlchemy takes a slash as it is
 
 
 def server_programs() -> Path | None:
@@ -457,8 +458,7 @@ def server_port() -> Iterator[int]:
 
 
 def server_url(port: int, database: str = "postgres") -> str:
-    password = quote(PASSWORD, safe="")
-    return f"postgresql+psycopg://tester:{password}@127.0.0.1:{port}/{database}"
+    return f"postgresql+psycopg://tester:{IN_URL}@127.0.0.1:{port}/{database}"
 
 
 @pytest.fixture
@@ -467,8 +467,8 @@ def database(server_port: int, tmp_path: Path) -> str:
     import psycopg
 
     name = "db" + str(time.monotonic_ns())
-    url = server_url(server_port).replace("+psycopg", "")
-    with psycopg.connect(url, autocommit=True) as connection:
+    login = f"host=127.0.0.1 port={server_port} user=tester dbname=postgres"
+    with psycopg.connect(login, password=PASSWORD, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE {name}".encode())
     return server_url(server_port, name)
 
@@ -521,7 +521,7 @@ def check_secret(search: Search) -> None:
         path
         for path in search.folder.rglob("*")
         if path.is_file()
-        for form in (PASSWORD, quote(PASSWORD, safe=""), "Zq7")
+        for form in (PASSWORD, IN_URL, "se%40", "Zq7")
         if form.encode() in path.read_bytes()
     ]
     assert not found
@@ -540,12 +540,11 @@ def test_the_password_is_not_shown_where_the_connection_fails(
     search: Search, server_port: int
 ) -> None:
     search.arguments = [LR]
-    password = quote(PASSWORD, safe="")
     for url in (
         server_url(free_port()),
         server_url(server_port, "no_such_database"),
-        server_url(server_port).replace(f":{password}@", f":{password}x@"),
-        f"postgresql+psycopg://127.0.0.1:{free_port()}/postgres?user=tester&password={password}",
+        server_url(server_port).replace(f":{IN_URL}@", f":{IN_URL}x@"),
+        f"postgresql+psycopg://127.0.0.1:{free_port()}/postgres?user=tester&password={IN_URL}",
     ):
         search.storage = url
         command = search.run(code=2)

@@ -242,7 +242,12 @@ class Pool:
         process = self.processes.Process(
             target=_serve, args=(theirs, self.context), daemon=True, name="mnist_sweep worker"
         )
-        process.start()
+        # A Ctrl-C would kill the server while it starts; it waits, and is not for these processes.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         worker = _Worker(process, ours)
         self.workers.append(worker)
