@@ -196,14 +196,15 @@ def test_conditions_in_a_circle_are_refused(conditions: dict[str, dict[str, list
 def fitting(budget: int, *fit: str) -> Iterator[tuple[Space, Candidates]]:
     """What `sweep=arch_20k budget.max_params=<budget>` works with; fit: instead of its own."""
     overrides = ["sweep=arch_20k", f"budget.max_params={budget}"]
-    with initialize_config_dir(str(CONF)), execution_whitelist(TARGETS):
+    with initialize_config_dir(str(CONF)):
         config = compose("config", overrides, return_hydra_config=True)
+        loader = GlobalHydra.instance().config_loader()
         plain = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
-        assert isinstance(plain, dict)
-        search = to_settings({str(key): plain[key] for key in plain if key != "_target_"})
-        space = make_space(search.params or {}, overrides, search.conditions, None)
-        composer = Composer(GlobalHydra.instance().config_loader(), config)
-        yield space, Candidates(composer, space, fit or search.fit)
+    assert isinstance(plain, dict)
+    search = to_settings({str(key): plain[key] for key in plain if key != "_target_"})
+    space = make_space(search.params or {}, overrides, search.conditions, None)
+    with execution_whitelist(TARGETS):
+        yield space, Candidates(Composer(loader, config), space, fit or search.fit)
 
 
 def random_point(space: Space, seed: int) -> Point:

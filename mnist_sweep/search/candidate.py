@@ -87,7 +87,10 @@ class Candidates:
             reason = None
         except (UserError, ValidationError) as error:
             reason = " ".join(str(error).split())
-        excess = 1.0 if costs is None else _excess(costs, budget)
+        except Exception:  # of a class of the user's; its run will fail, and say why
+            reason = None
+        unknown = 0.0 if reason is None else 1.0
+        excess = unknown if costs is None else _excess(costs, budget)
         return Candidate(cfg, choices, overrides, costs, reason, excess)
 
     def check_keys(self) -> None:

@@ -363,7 +363,9 @@ class Controller:
         trial.set_user_attr(CONFIG, candidate.key)
         trial.set_user_attr(NUM_PARAMS, candidate.costs.num_params if candidate.costs else None)
         trial.set_constraint("budget", candidate.excess)
-        self.running[trial.number] = _Running(trial, candidate.overrides)
+        # A directory of that name is of a trial that the study has lost (a cut journal).
+        lost = any(self._run_dir(trial.number, seed).exists() for seed in self.seeds)
+        self.running[trial.number] = _Running(trial, candidate.overrides, lost)
         self._submit(trial.number)
         return True
 
@@ -420,6 +422,9 @@ class Controller:
             running.trial.set_user_attr(OVERRIDES, overrides)
         info = TrialInfo(self.study.study_name, number, rung)
         self.workers.submit(Job(info, tuple(overrides), self._subdir(number, seed)))
+
+    def _run_dir(self, number: int, seed: int) -> Path:
+        return self.sweep_dir / self._subdir(number, seed)
 
     def _subdir(self, number: int, seed: int) -> str:
         return str(number) if len(self.seeds) == 1 else f"{number}/seed_{seed}"
@@ -491,7 +496,7 @@ class Controller:
     def _conclude(self, number: int, state: TrialState, values: list[float] | None = None) -> None:
         """Row first: a trial that the study knows to have ended has its row."""
         running = self.running.pop(number)
-        self._append(list(running.records.values()), replace=False)
+        self._append(list(running.records.values()), replace=running.replaces)
         if not self.ledger.tell(running.trial, state, values):
             for record in running.records.values():
                 record.status, record.error = "interrupted", "another controller took it for dead"
@@ -501,7 +506,7 @@ class Controller:
 
     def _fail(self, number: int, record: RunRecord) -> None:
         running = self.running.pop(number)
-        self._append(list(running.records.values()), replace=False)
+        self._append(list(running.records.values()), replace=running.replaces)
         attempt = running.trial.user_attrs.get(ATTEMPT, 0)
         retry = record.status == "failed" and attempt < self.settings.max_retries
         self.ledger.fail(
@@ -529,15 +534,22 @@ class Controller:
     def _abandon(self, trial: FrozenTrial, why: str) -> None:
         """Ends a trial that nobody runs any more: as it ended, if it did, else to be retried."""
         self.running.pop(trial.number, None)
-        if CONFIG not in trial.user_attrs:  # it had not begun
+        found = {
+            seed: RunRecord.from_row(
+                json.loads((self._run_dir(trial.number, seed) / RESULT).read_text())
+            )
+            for seed in self.seeds
+            if (self._run_dir(trial.number, seed) / RESULT).exists()
+        }
+        if CONFIG not in trial.user_attrs:  # it had not begun, as far as the study knows
+            for record in found.values():
+                record.status, record.error = "interrupted", why
+                self._write_result(record)
+            if found:
+                self._append(list(found.values()), replace=True)
             retry = not trial.system_attrs.keys().isdisjoint({"fixed_params", "grid_id"})
             self.ledger.fail(trial, "interrupted", why, **{RETRY: retry})
             return
-        found = {}
-        for seed in self.seeds:
-            run_dir = self.sweep_dir / self._subdir(trial.number, seed)
-            if (run_dir / RESULT).exists():
-                found[seed] = RunRecord.from_row(json.loads((run_dir / RESULT).read_text()))
         last_rung = None if self.settings.rungs is None else self.settings.rungs[-1]
         if any(record.status == "pruned" for record in found.values()):
             for record in found.values():
@@ -629,6 +641,8 @@ class _Running:
 
     trial: Trial
     overrides: tuple[str, ...]
+    replaces: bool
+    """Whether its rows take the place of older ones."""
     rung: int = 0
     """Place in `rungs`."""
     values: list[list[float]] = field(default_factory=list)

@@ -2,19 +2,24 @@
 
 import json
 import os
-import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from filelock import FileLock
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import BaseJournalBackend
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.record import LOCK_POLL_S
 
 JOURNAL = "study.journal"
+
+OPENING_ATTEMPTS = 10
 
 ENDS_TRIAL = 6  # optuna.storages.journal's operation "set the state and values of a trial"
 
@@ -102,31 +107,56 @@ def open_storage(url: str | None, sweep_dir: Path) -> BaseStorage:
                 f"hydra.sweeper.storage: {path} cannot be written ({error.strerror}): "
                 "set hydra.sweep.dir to a place that can"
             ) from error
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as error:
             raise UserError(
                 f"hydra.sweeper.storage: {path} is damaged ({error!r}): move it away to begin a "
                 "new study there"
             ) from error
     shown = without_credentials(url)
-    try:
-        return RDBStorage(url)
-    except ImportError as error:
-        raise UserError(
-            f"hydra.sweeper.storage={shown} needs the package {error.name or 'of its database'}: "
-            "pip install 'mnist-sweep[postgres]' brings PostgreSQL's"
-        ) from error
-    except Exception as error:  # SQLAlchemy's, alembic's or the driver's own
-        reason = " ".join(str(error.__cause__ or error).replace(url, shown).split())[:160]
-        raise UserError(
-            f"hydra.sweeper.storage={shown} cannot be opened ({_mask(reason)}): check that the "
-            "server runs, the name and the password, and that it may be written"
-        ) from error
+    for attempts_left in reversed(range(OPENING_ATTEMPTS)):
+        try:
+            return RDBStorage(url)
+        except ImportError as error:
+            raise UserError(
+                f"hydra.sweeper.storage={shown} needs the package {error.name or 'of its database'}"
+                ": pip install 'mnist-sweep[postgres]' brings PostgreSQL's"
+            ) from error
+        except Exception as error:  # SQLAlchemy's, alembic's or the driver's own
+            reason = " ".join(str(error.__cause__ or error).split())
+            if "already exists" in reason and attempts_left:
+                time.sleep(1)  # another controller is making the tables
+                continue
+            for secret in _secrets(url):
+                reason = reason.replace(secret, "***")
+            raise UserError(
+                f"hydra.sweeper.storage={shown} cannot be opened ({reason[:160]}): check that the "
+                "server runs, the name and the password, and that it may be written"
+            ) from error
+    raise AssertionError("the last attempt returns or raises")
 
 
 def without_credentials(url: str) -> str:
-    """The URL with user and password left out: for everything that is shown or written."""
-    return _mask(re.sub(r"([?&](?:user|password|passfile)=)[^&#]*", r"\1***", url))
+    """The URL with user, password and all options left out: for all that is shown or written."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return f"{url.partition('://')[0]}://***"
+    if parsed.username is None and parsed.password is None and not parsed.query:
+        return url
+    where = URL.create(
+        parsed.drivername, host=parsed.host, port=parsed.port, database=parsed.database
+    )
+    return where.render_as_string()
 
 
-def _mask(text: str) -> str:
-    return re.sub(r"://[^/@\s]*@", "://***@", text)
+def _secrets(url: str) -> list[str]:
+    """All forms in which a message may quote the password."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        return [url]
+    asked = [str(value) for key, value in parsed.query.items() if "pass" in key]
+    values = [str(parsed.password or ""), *asked]
+    quoted = [quote(value, safe=safe) for value in values for safe in ("", "/")]
+    written = url.partition("://")[2].rpartition("@")[0]
+    return [text for text in (url, written, *values, *quoted) if text]

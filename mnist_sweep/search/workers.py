@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
@@ -243,6 +244,7 @@ class Pool:
             target=_serve, args=(theirs, self.context), daemon=True, name="mnist_sweep worker"
         )
         # A Ctrl-C would kill the server while it starts; it waits, and is not for these processes.
+        resource_tracker.ensure_running()  # which would let it through again
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             process.start()
