@@ -28,7 +28,6 @@ from mnist_sweep.search.candidate import Candidate, Candidates
 from mnist_sweep.search.composer import Composer
 from mnist_sweep.search.settings import to_settings
 from mnist_sweep.search.space import Space, make_space
-from tests.conftest import make_experiment
 
 Point = dict[str, Any]
 
