@@ -28,6 +28,7 @@ from mnist_sweep.search.candidate import Candidate, Candidates
 from mnist_sweep.search.composer import Composer
 from mnist_sweep.search.settings import to_settings
 from mnist_sweep.search.space import Space, make_space
+from tests.conftest import make_experiment
 
 Point = dict[str, Any]
 
@@ -168,7 +169,6 @@ def test_a_parameter_exists_where_its_conditions_hold_and_nowhere_else(
         assert set(point) == {name for name in STAGES if exists(name, point)}
 
 
-@pytest.mark.xfail(strict=True, reason="a fixed parent is taken for one that does not matter")
 def test_a_fixed_parent_decides_what_is_searched() -> None:
     assert "stage2.width" in make_space(STAGES, ["num_stages=2"], CONDITIONS, None).distributions
     space = make_space(STAGES, ["num_stages=1"], CONDITIONS, None)
@@ -252,6 +252,9 @@ def test_fitted_nets_use_the_budget_to_the_full(budget: int, fit: list[str], lea
             found = widths(candidate)
             assert found.keys() == {key for key in point if key.endswith(".width")}
             rest = {key for key in found if any(fnmatch(key, p) for p in candidates.rest)}
+            assert count_params(make_experiment(*candidate.overrides).model) == (
+                candidate.costs.num_params
+            )
             for key, width in found.items():
                 assert OmegaConf.select(candidate.cfg, key) == width
                 assert size_with(candidate, {key: width + 1}) > budget, key

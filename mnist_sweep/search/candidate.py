@@ -93,18 +93,20 @@ class Candidates:
         excess = unknown if costs is None else _excess(costs, budget)
         return Candidate(cfg, choices, overrides, costs, reason, excess)
 
-    def check_keys(self) -> None:
-        """Composes with every choice of a group and one value of each other parameter.
+    def bases(self) -> list[DictConfig]:
+        """Configurations with one value of each parameter, and with every choice of a group.
 
         Raises:
             UserError, HydraException: a key or a choice does not exist.
         """
         first = {name: next(iter(_values(d))) for name, d in self.space.distributions.items()}
-        self.composer.task(self._overrides(first))
-        for name, distribution in self.space.distributions.items():
-            if self.composer.is_group(name):
-                for value in _values(distribution):
-                    self.composer.task((*self.space.fixed, f"{name}={value}"))
+        choices = [
+            (*self.space.fixed, f"{name}={value}")
+            for name, distribution in self.space.distributions.items()
+            if self.composer.is_group(name)
+            for value in _values(distribution)
+        ]
+        return [self.composer.task(o)[0] for o in (self._overrides(first), *choices)]
 
     def _overrides(self, chosen: Mapping[str, Any]) -> tuple[str, ...]:
         return (*self.space.fixed, *(f"{key}={value}" for key, value in chosen.items()))

@@ -96,7 +96,6 @@ class Controller:
         self.base_cfg = self.candidates.base
         self.seeds = [int(self.base_cfg.seed) + n for n in range(settings.replicates)]
         self._check()
-        self.candidates.check_keys()
         self.n_trials = self._number_of_trials()
         n_jobs = settings.n_jobs if settings.n_jobs != "auto" else _num_cores()
         self.n_jobs = min(n_jobs, self.n_trials)
@@ -138,13 +137,13 @@ class Controller:
                 f"hydra/launcher={launcher} does not go with hydra/sweeper=search, which runs its "
                 "own workers: leave it out, and set hydra.sweeper.n_jobs"
             )
-        protocol = self.base_cfg.protocol.name
         by_val = [name for name in self.settings.objective if name.startswith("val_")]
-        if protocol != "select" and by_val:
-            raise UserError(
-                f"protocol={protocol} has no validation set, so hydra.sweeper.objective="
-                f"{by_val[0]} is not measured: use protocol=select"
-            )
+        for cfg in self.candidates.bases():
+            if cfg.protocol.name != "select" and by_val:
+                raise UserError(
+                    f"protocol={cfg.protocol.name} has no validation set, so hydra.sweeper."
+                    f"objective={by_val[0]} is not measured: use protocol=select"
+                )
         searched = self.space.distributions
         if "seed" in searched:
             raise UserError(

@@ -262,5 +262,9 @@ class Ledger:
             trial.user_attrs[CONFIG]: trial.number
             for trial in self.trials()
             if CONFIG in trial.user_attrs
-            and (is_finished(trial) or trial.state == TrialState.RUNNING)
+            and (
+                is_finished(trial)
+                or trial.state == TrialState.RUNNING
+                or trial.user_attrs.get(STATUS) == "diverged"  # and would again
+            )
         }

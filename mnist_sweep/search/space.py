@@ -132,6 +132,7 @@ def make_space(
             "hydra.sweeper.params is empty and no override varies, so there is nothing to search: "
             "give a key several values, such as 'optimizer.lr=tag(log, interval(0.01, 0.3))'"
         )
+    distributions = _without_impossible(distributions, fixed, conditions)
     exact = _exact_conditions(conditions, distributions)
     ordered = _parents_first(distributions, exact)
     return Space(ordered, tuple(fixed.values()), exact, extender)
@@ -150,6 +151,22 @@ def _parse(override: str) -> dict[str, BaseDistribution]:
 
 def _key(override: str) -> str:
     return override.partition("=")[0]
+
+
+def _without_impossible(
+    distributions: dict[str, BaseDistribution], fixed: Mapping[str, str], conditions: Conditions
+) -> dict[str, BaseDistribution]:
+    """Without the parameters that a fixed value of another one rules out."""
+    values = {key: override.partition("=")[2] for key, override in fixed.items()}
+    impossible = {
+        name
+        for pattern, parents in conditions.items()
+        for name in distributions
+        if fnmatchcase(name, pattern)
+        for parent, allowed in parents.items()
+        if parent in values and values[parent] not in map(_as_text, allowed)
+    }
+    return {name: d for name, d in distributions.items() if name not in impossible}
 
 
 def _exact_conditions(
