@@ -154,9 +154,10 @@ def word(error: Exception, arguments: list[str]) -> tuple[str, int]:
 
 
 def _unknown_choice(group: str, choice: str, text: str) -> str:
-    """text: Hydra's, which lists the choices, those of plugins too."""
+    """text: Hydra's, which often lists the choices, those of plugins too."""
     listed = text.partition("Available options in")[2].partition(":")[2]
     names = listed.partition("Config search path")[0].split()
+    names = names or sorted(path.stem for path in (CONF / group).glob("*.yaml"))
     choices = [name for name in names if not name.startswith(RECIPE_PARTS)]
     known = f"; {group} is one of {', '.join(choices)}" if choices else ""
     return f"{group}={choice}: no such choice{_did_you_mean(choice, choices)}{known}"

@@ -376,7 +376,9 @@ def test_too_many_failures_stop_the_sweep(failing: Command, tmp_path: Path) -> N
 
 
 def test_a_net_that_cannot_be_made_does_not_end_the_sweep(failing: Command, tmp_path: Path) -> None:
-    done = failing("model.inputs=784,100", "hydra.sweeper.max_failure_rate=1")
+    done = failing(
+        "model.inputs=784,100", "hydra.sweeper.max_failure_rate=1", "hydra.sweeper.max_retries=0"
+    )
     assert done.returncode == 0, done.stderr
     rows = rows_of(tmp_path)
     assert len(rows) == 2 and Counter(rows.status)["completed"] == 1
