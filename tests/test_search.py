@@ -627,6 +627,9 @@ def assert_budget_is_kept(rows: pd.DataFrame, trials: list[FrozenTrial], folder:
     by_trial = rows.set_index("trial")
     assert by_trial.index.is_unique
     for trial in trials:
+        if trial.user_attrs.get("status") == "duplicate":
+            assert trial.number not in by_trial.index
+            continue
         row = by_trial.loc[trial.number]
         net = make_experiment(*shlex.split(row.overrides)).model
         num_params = count_params(net)

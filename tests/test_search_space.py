@@ -241,7 +241,7 @@ def test_fitted_nets_use_the_budget_to_the_full(budget: int, fit: list[str], lea
     with fitting(budget, *fit) as (space, candidates):
 
         @given(st.integers(0, 10**6))
-        @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+        @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
         def check(seed: int) -> None:
             point = random_point(space, seed)
             candidate = candidates.make(point)
