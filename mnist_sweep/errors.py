@@ -1,5 +1,9 @@
 """What went wrong, said in one line each: mistakes of the user's, and failures."""
 
+import os
+import sys
+from collections.abc import Callable
+
 from pydantic import ValidationError
 
 
@@ -31,3 +35,22 @@ def validation_message(error: ValidationError, group: str) -> str:
             case _:
                 findings.append(f"{key}={finding['input']}: {problem[0].lower()}{problem[1:]}")
     return "; ".join(findings)
+
+
+def exit_code(main: Callable[[], None]) -> int:
+    """Runs a command; what it raises becomes one line on standard error and its exit code."""
+    try:
+        main()
+        sys.stdout.flush()
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except FailureError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # of `| head`: what it wanted it has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

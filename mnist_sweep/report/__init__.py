@@ -1,0 +1,1 @@
+"""Reading results back: tables, statistics, pictures, a page. `python -m mnist_sweep.report`."""
