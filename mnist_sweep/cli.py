@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mnist_sweep.search.plugin import SearchSweeper
+from mnist_sweep.targets import TARGETS
 
 EXIT_FAILURE, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -31,13 +32,6 @@ RECIPE_PARTS = ("published_", "ours_")  # choices that only an experiment uses
 PACKAGE = Path(__file__).parent
 # Inside the package once installed, beside it in a checkout.
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
-
-# What a config may name as `_target_`. The environment, unlike a config, is the user's own word.
-TARGETS = [
-    *(f"mnist_sweep.{module}.*" for module in ("models", "optimizers", "schedulers", "augment")),
-    "mnist_sweep.sweep_progress.SweepProgress",
-    *os.environ.get("MNIST_SWEEP_TARGETS", "").split(),
-]
 
 
 class _SingleRunError(BaseException):

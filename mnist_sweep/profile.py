@@ -110,21 +110,30 @@ def check_budget(costs: Profile, budget: BudgetConfig) -> None:
         BudgetError: the net has more parameters or multiply-accumulates than allowed, or
             fewer parameters.
     """
+    check_size(costs.num_params, budget)
+    _check_limit("max_macs", "multiply-accumulates", costs.macs, budget.max_macs)
+
+
+def check_size(num_params: int, budget: BudgetConfig) -> None:
+    """
+    Raises:
+        BudgetError: a net has more parameters than allowed, or fewer.
+    """
     least = budget.min_params
-    if least is not None and costs.num_params < least:
+    if least is not None and num_params < least:
         raise BudgetError(
-            f"the model has {costs.num_params:,} parameters, under budget.min_params={least}; "
+            f"the model has {num_params:,} parameters, under budget.min_params={least}; "
             f"nothing was trained. Choose a larger model or lower budget.min_params"
         )
-    for key, what, cost, limit in (
-        ("max_params", "parameters", costs.num_params, budget.max_params),
-        ("max_macs", "multiply-accumulates", costs.macs, budget.max_macs),
-    ):
-        if limit is not None and cost > limit:
-            raise BudgetError(
-                f"the model has {cost:,} {what}, over budget.{key}={limit}; nothing was trained. "
-                f"Choose a smaller model or raise the limit: budget.{key}={cost}"
-            )
+    _check_limit("max_params", "parameters", num_params, budget.max_params)
+
+
+def _check_limit(key: str, what: str, cost: int, limit: int | None) -> None:
+    if limit is not None and cost > limit:
+        raise BudgetError(
+            f"the model has {cost:,} {what}, over budget.{key}={limit}; nothing was trained. "
+            f"Choose a smaller model or raise the limit: budget.{key}={cost}"
+        )
 
 
 def _widen(layer: nn.Module, value: Tensor, field: int, jump: int) -> tuple[int, int]:

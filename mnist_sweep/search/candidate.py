@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from mnist_sweep.config import BudgetConfig
 from mnist_sweep.errors import BudgetError, UserError
 from mnist_sweep.experiment import build_model
-from mnist_sweep.profile import Profile, check_budget, count_params, profile
+from mnist_sweep.profile import Profile, check_budget, check_size, count_params, profile
 from mnist_sweep.run import NO_PART_OF_RESULT, config_hash
 from mnist_sweep.search.composer import Composer
 from mnist_sweep.search.space import Space
@@ -30,8 +30,10 @@ class Candidate:
     """Group -> its choice, as Hydra has them."""
     overrides: tuple[str, ...]
     """All of the run's, in Hydra's grammar; widths as they are after fitting."""
-    costs: Profile | None
+    num_params: int | None
     """None where the point is no valid net."""
+    costs: Profile | None
+    """None where there is no net, or one with too many parameters to look further."""
     reason: str | None
     """Why it is not to be trained; None if it is."""
     excess: float
@@ -75,14 +77,17 @@ class Candidates:
         """
         overrides = self._overrides(params)
         cfg, choices = self.composer.task(overrides)
-        costs = None
+        num_params = costs = None
         try:
             budget = BudgetConfig(**OmegaConf.to_container(cfg.budget, resolve=True))  # type: ignore[arg-type]
             widths, rest = _matching(params, self.fit), _matching(params, self.rest)
             if widths:
                 overrides = self._overrides({**params, **_fit(cfg, widths, rest, budget)})
                 cfg, choices = self.composer.task(overrides)
-            costs = profile(build_model(cfg))
+            model = build_model(cfg)
+            num_params = count_params(model)
+            check_size(num_params, budget)
+            costs = profile(model)
             check_budget(costs, budget)
             reason = None
         except (UserError, ValidationError) as error:
@@ -90,8 +95,9 @@ class Candidates:
         except Exception:  # of a class of the user's; its run will fail, and say why
             reason = None
         unknown = 0.0 if reason is None else 1.0
-        excess = unknown if costs is None else _excess(costs, budget)
-        return Candidate(cfg, choices, overrides, costs, reason, excess)
+        macs = None if costs is None else costs.macs
+        excess = unknown if num_params is None else _excess(num_params, macs, budget)
+        return Candidate(cfg, choices, overrides, num_params, costs, reason, excess)
 
     def bases(self) -> list[DictConfig]:
         """Configurations with one value of each parameter, and with every choice of a group.
@@ -119,14 +125,14 @@ def _values(distribution: BaseDistribution) -> Sequence[Any]:
     return [getattr(distribution, "low", None)]
 
 
-def _excess(costs: Profile, budget: BudgetConfig) -> float:
+def _excess(num_params: int, macs: int | None, budget: BudgetConfig) -> float:
     shares = [-1.0]
     if budget.max_params is not None:
-        shares.append(costs.num_params / budget.max_params - 1)
-    if budget.max_macs is not None:
-        shares.append(costs.macs / budget.max_macs - 1)
+        shares.append(num_params / budget.max_params - 1)
+    if budget.max_macs is not None and macs is not None:
+        shares.append(macs / budget.max_macs - 1)
     if budget.min_params is not None:
-        shares.append(1 - costs.num_params / budget.min_params)
+        shares.append(1 - num_params / budget.min_params)
     return max(shares)
 
 

@@ -360,7 +360,7 @@ class Controller:
         self.rejected_in_a_row = self.repeats_in_a_row = 0
         self._write_rejected()
         trial.set_user_attr(CONFIG, candidate.key)
-        trial.set_user_attr(NUM_PARAMS, candidate.costs.num_params if candidate.costs else None)
+        trial.set_user_attr(NUM_PARAMS, candidate.num_params)
         trial.set_constraint("budget", candidate.excess)
         # A directory of that name is of a trial that the study has lost (a cut journal).
         lost = any(self._run_dir(trial.number, seed).exists() for seed in self.seeds)
@@ -386,17 +386,16 @@ class Controller:
         return params
 
     def _reject(self, trial: Trial, candidate: Candidate) -> None:
-        num_params = None if candidate.costs is None else candidate.costs.num_params
         self.ledger.reject(trial, str(candidate.reason), candidate.excess)
         self.unwritten.append(self._rejected_record(trial.number, candidate, str(candidate.reason)))
         self.rejected_in_a_row += 1
-        if num_params is not None:
-            self.smallest = min(self.smallest or num_params, num_params)
+        if candidate.num_params is not None:
+            self.smallest = min(self.smallest or candidate.num_params, candidate.num_params)
         if len(self.unwritten) >= 100:
             self._write_rejected()
             self.progress.update(self.ledger.trials())
-        is_hopeless = not self.running and not any(map(is_finished, self.ledger.trials()))
-        if self._is_exhausted and is_hopeless:
+        is_hopeless = self._is_exhausted and not self.running
+        if is_hopeless and not any(map(is_finished, self.ledger.trials())):
             least = f"; the smallest net had {self.smallest:,} parameters" if self.smallest else ""
             raise UserError(
                 f"budget.max_params={self.base_cfg.budget.max_params}: no point among "
@@ -603,8 +602,9 @@ class Controller:
         self, candidate: Candidate, overrides: Sequence[str], run_dir: Path, info: TrialInfo
     ) -> RunRecord:
         record = new_record(candidate.cfg, candidate.choices, shlex.join(overrides), run_dir, info)
+        record.num_params = candidate.num_params
         if candidate.costs is not None:
-            record.num_params, record.macs = candidate.costs.num_params, candidate.costs.macs
+            record.macs = candidate.costs.macs
             record.receptive_field = candidate.costs.receptive_field
         return record
 

@@ -91,6 +91,9 @@ class Ledger:
         self.lease = Lease.of_this_process()
         self.seen: dict[str, tuple[int, float]] = {}
         """Other controllers' beats, and when each was first seen here."""
+        self.over = 0
+        """So many trials, from the first one on, have all ended."""
+        self.finished_of_over = 0
         self.sampler_is_done = False
         """Whether the sampler has said that it has tried every point."""
         self.closing = threading.Event()
@@ -122,26 +125,36 @@ class Ledger:
 
     def claim(self, n_trials: int) -> Trial | None:
         """A new or waiting trial that is this controller's to train; None if there is no place."""
-        trials = self.trials()
-        taken = sum(is_finished(t) or t.state == TrialState.RUNNING for t in trials)
-        if taken >= n_trials:
+        if self._taken(TrialState.RUNNING) >= n_trials:
             return None
         trial = self.study.ask()
         trial.set_user_attr(CONTROLLER, self.name)
-        trials = self.trials()
-        before = [t for t in trials[: trial.number] if is_finished(t) or t.state in OPEN]
         retry_of = trial.user_attrs.get(RETRY_OF)
-        sooner = [t for t in trials[: trial.number] if t.user_attrs.get(RETRY_OF) == retry_of]
-        if retry_of is not None and sooner:
-            self.fail(trial, "duplicate", f"trial {sooner[0].number} is the retry already")
-            return None
-        if len(before) >= n_trials:
+        if retry_of is not None:
+            trials = self.trials()[: trial.number]
+            sooner = [t for t in trials if t.user_attrs.get(RETRY_OF) == retry_of]
+            if sooner:
+                self.fail(trial, "duplicate", f"trial {sooner[0].number} is the retry already")
+                return None
+        if self._taken(*OPEN, before=trial.number) >= n_trials:
             self.fail(trial, "surplus", "another controller began the last trial at the same time")
             return None
         return trial
 
+    def _taken(self, *states: TrialState, before: int | None = None) -> int:
+        """Trials that are finished or in one of these states, of those with lower numbers.
+
+        A search asks once a proposal, so it does not go through all that ended long ago.
+        """
+        trials = self.trials()
+        while self.over < len(trials) and trials[self.over].state.is_finished():
+            self.finished_of_over += is_finished(trials[self.over])
+            self.over += 1
+        rest = trials[self.over : before]
+        return self.finished_of_over + sum(is_finished(t) or t.state in states for t in rest)
+
     def is_over(self, n_trials: int) -> bool:
-        return sum(map(is_finished, self.trials())) >= n_trials
+        return self._taken() >= n_trials
 
     def fail(self, trial: Trial | FrozenTrial, status: str, error: str, **attrs: Any) -> bool:
         """Ends the trial without a value; False if another controller did so before."""
