@@ -1,6 +1,7 @@
 """Training one net: from an experiment and a data set to metrics and weights."""
 
 import ctypes
+import io
 import math
 import os
 import sys
@@ -226,9 +227,11 @@ def train(
 
 def save_whole(content: object, path: Path) -> None:
     """torch.save, whole or not at all, and onto the disk."""
+    buffer = io.BytesIO()  # Ctrl-C in a file's write, called by torch.save, ends the process
+    torch.save(content, buffer)
     temporary = path.with_name(f".{path.name}.tmp")
     with temporary.open("wb") as file:
-        torch.save(content, file)
+        file.write(buffer.getbuffer())
         file.flush()
         os.fsync(file.fileno())
     os.replace(temporary, path)

@@ -88,9 +88,16 @@ class _Base:
 
 def _with_values(pickled: bytes, values: Sequence[Override]) -> DictConfig:
     cfg: DictConfig = pickle.loads(pickled)
+    parents: dict[str, Any] = {"": cfg}  # the way from the root is most of the time
     for override in values:
         try:
-            OmegaConf.update(cfg, override.key_or_group, override.value(), merge=True)
+            parent, _, key = override.key_or_group.rpartition(".")
+            if parent not in parents:
+                parents[parent] = OmegaConf.select(cfg, parent)
+            if isinstance(parents[parent], DictConfig):
+                OmegaConf.update(parents[parent], key, override.value(), merge=True)
+            else:
+                OmegaConf.update(cfg, override.key_or_group, override.value(), merge=True)
         except (ConfigAttributeError, ConfigKeyError) as error:
             # As Hydra words it, so that the command line offers the nearest key.
             raise ConfigCompositionException(

@@ -17,6 +17,7 @@ import socket
 import threading
 import time
 import uuid
+from bisect import insort
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,11 +44,17 @@ RETRY = "retry"
 RETRY_OF = "retry_of"
 ATTEMPT = "attempt"
 
+TOLD = 100
+"""Of so many rejected points every sampler is told; then only of those nearer to the budget than
+all but `NEAREST`. A sampler learns from few of them, and the time that it takes grows with all."""
+
+NEAREST = 25  # as many as TPE takes for good ones, at most
+
 OPEN = (TrialState.RUNNING, TrialState.WAITING)
 
 
 def is_rejected(trial: FrozenTrial) -> bool:
-    """Pruned without having been trained: over budget, or no valid net."""
+    """Ended without having been trained: over budget, or no valid net."""
     return trial.user_attrs.get(STATUS) == "infeasible"
 
 
@@ -94,6 +101,8 @@ class Ledger:
         self.over = 0
         """So many trials, from the first one on, have all ended."""
         self.finished_of_over = 0
+        self.told: list[float] | None = None
+        """By how much the rejected points missed that samplers know of, least first."""
         self.sampler_is_done = False
         """Whether the sampler has said that it has tried every point."""
         self.closing = threading.Event()
@@ -163,11 +172,21 @@ class Ledger:
         return self.tell(trial, TrialState.FAIL)
 
     def reject(self, trial: Trial, error: str, excess: float) -> None:
-        """Tells Optuna that the point is out of bounds, by how much, and never to be trained."""
+        """Tells Optuna that the point is out of bounds, by how much, and never to be trained.
+
+        Samplers learn from pruned trials, and pass over failed ones.
+        """
+        if self.told is None:
+            known = (t for t in self.trials() if is_rejected(t) and t.state == TrialState.PRUNED)
+            self.told = sorted(max(t.constraints.values(), default=0.0) for t in known)
         trial.set_user_attr(STATUS, "infeasible")
         trial.set_user_attr(ERROR, error)
         trial.set_constraint("budget", excess)
-        self.tell(trial, TrialState.PRUNED)
+        if len(self.told) < TOLD or excess < self.told[NEAREST - 1]:
+            insort(self.told, excess)
+            self.tell(trial, TrialState.PRUNED)
+        else:
+            self.tell(trial, TrialState.FAIL)
 
     def tell(
         self,

@@ -34,11 +34,13 @@ class Space:
 
     def suggest(self, trial: Trial, config: DictConfig) -> dict[str, Any]:
         """Lets the trial's sampler choose a value for each parameter that exists here."""
+        chosen: dict[str, Any] = {}
         for name, distribution in self.distributions.items():
-            if self._exists(name, trial.params):
-                trial._suggest(name, distribution)
-        if self.extender is not None:
-            self.extender(config, trial)
+            if self._exists(name, chosen):
+                chosen[name] = trial._suggest(name, distribution)
+        if self.extender is None:
+            return chosen
+        self.extender(config, trial)
         return dict(trial.params)
 
     def _exists(self, name: str, chosen: Mapping[str, Any]) -> bool:

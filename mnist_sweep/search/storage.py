@@ -20,7 +20,6 @@ JOURNAL = "study.journal"
 
 OPENING_ATTEMPTS = 10
 
-ENDS_TRIAL = 6  # optuna.storages.journal's operation "set the state and values of a trial"
 
 
 class JournalFile(BaseJournalBackend):
@@ -28,7 +27,7 @@ class JournalFile(BaseJournalBackend):
 
     Unlike Optuna's own file backend it locks through the kernel, which frees the lock of a killed
     process at once (Optuna waits 30 s), mends a line that was cut short, and waits for the disk
-    where a trial ends, not for each of its parameters. The file stays open, locks itself, and is
+    where a trial is completed, not for each of its parameters. The file stays open, locks itself, and is
     read no further than what is new: a search writes some twenty operations a proposal.
 
     One object is for one process, whose threads Optuna's storage lets in one by one.
@@ -60,7 +59,7 @@ class JournalFile(BaseJournalBackend):
                 os.ftruncate(file, _end_of_whole_lines(file, size))
             while left:
                 left = left[os.write(file, left) :]
-            if any(log["op_code"] == ENDS_TRIAL for log in logs):
+            if any(log.get("values") for log in logs):
                 os.fsync(file)
         finally:
             fcntl.flock(file, fcntl.LOCK_UN)
