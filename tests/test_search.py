@@ -86,7 +86,8 @@ def be_the_command(folder: Path, arguments: list[str], extra: dict[str, str]) ->
     os.environ.clear()
     os.environ.update(env)
     sys.argv = ["mnist_sweep", *arguments]
-    del sys.modules["mnist_sweep.cli"]  # it reads the environment when it is imported
+    for name in ("mnist_sweep.cli", "mnist_sweep.targets"):  # read the environment when imported
+        sys.modules.pop(name, None)
     sys.exit(import_module("mnist_sweep.cli").main())
 
 
