@@ -661,6 +661,25 @@ def test_points_over_budget_are_rows_that_were_never_trained(
             assert trial.constraints["budget"] == pytest.approx(over)
 
 
+def test_samplers_are_told_of_a_hundred_rejected_points_and_of_nearer_ones(
+    search: Command, tmp_path: Path
+) -> None:
+    done = search(*WIDE, *RANDOM, "budget.max_params=100", "hydra.sweeper.max_rejected=160")
+    assert done.returncode == 2, done.stderr
+    trials, told = trials_of(tmp_path, "sweep"), list[float]()
+    assert len(trials) == 160
+    for trial in trials:
+        excess = trial.constraints["budget"]
+        if len(told) < 100 or excess < sorted(told)[24]:
+            assert trial.state == TrialState.PRUNED
+            told.append(excess)
+        else:  # samplers pass over failed trials
+            assert trial.state == TrialState.FAIL
+    assert 100 < len(told) < 160
+    rows = rows_of(tmp_path)
+    assert set(rows.status) == {"infeasible"} and set(rows.trial) == set(range(160))
+
+
 @pytest.mark.slow
 def test_no_trained_net_is_over_budget_among_500_proposals(search: Command, tmp_path: Path) -> None:
     rows, trials = search_with_a_budget(search, tmp_path, 30)
