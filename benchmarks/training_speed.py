@@ -43,7 +43,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mnist_sweep.cli import CONF, TARGETS
+from mnist_sweep.configs import CONF, TARGETS
 from mnist_sweep.record import ResultsTable, RunRecord
 
 # Only the contestants import torch. Linux counts the peak memory of the process that starts

@@ -1,6 +1,5 @@
 """The command line: `python -m mnist_sweep`. Hydra does the work; this file words its errors."""
 
-import difflib
 import errno
 import json
 import os
@@ -18,20 +17,14 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from mnist_sweep.configs import CONF, RECIPE_PARTS, TARGETS
 from mnist_sweep.search.plugin import SearchSweeper
-from mnist_sweep.targets import TARGETS
 
 EXIT_FAILURE, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 
 UNWRITABLE = (errno.EACCES, errno.EEXIST, errno.ENOTDIR, errno.EROFS, errno.ENOSPC, errno.EFBIG)
 
 CONFIG_FLAGS = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn")
-
-RECIPE_PARTS = ("published_", "ours_")  # choices that only an experiment uses
-
-PACKAGE = Path(__file__).parent
-# Inside the package once installed, beside it in a checkout.
-CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
 
 
 class _SingleRunError(BaseException):
@@ -149,18 +142,22 @@ def word(error: Exception, arguments: list[str]) -> tuple[str, int]:
 
 def _unknown_choice(group: str, choice: str, text: str) -> str:
     """text: Hydra's, which often lists the choices, those of plugins too."""
+    from mnist_sweep.errors import did_you_mean
+
     listed = text.partition("Available options in")[2].partition(":")[2]
     names = listed.partition("Config search path")[0].split()
     names = names or sorted(path.stem for path in (CONF / group).glob("*.yaml"))
     choices = [name for name in names if not name.startswith(RECIPE_PARTS)]
     known = f"; {group} is one of {', '.join(choices)}" if choices else ""
-    return f"{group}={choice}: no such choice{_did_you_mean(choice, choices)}{known}"
+    return f"{group}={choice}: no such choice{did_you_mean(choice, choices)}{known}"
 
 
 def _unknown_key(key: str, arguments: list[str]) -> str:
     """Offers the nearest of the keys that the rest of the command line would have."""
     from hydra import compose, initialize_config_dir
     from hydra.core.global_hydra import GlobalHydra
+
+    from mnist_sweep.errors import did_you_mean
 
     groups = sorted(path.name for path in CONF.iterdir() if path.is_dir())
     chosen = [a for a in arguments if a.partition("=")[0] in groups and "," not in a]
@@ -172,7 +169,7 @@ def _unknown_key(key: str, arguments: list[str]) -> str:
     except Exception:  # the remaining overrides have faults of their own
         keys = []
     same_end = [known for known in keys if known.endswith(f".{key}")]
-    near = f", did you mean {same_end[0]}" if same_end else _did_you_mean(key, [*groups, *keys])
+    near = f", did you mean {same_end[0]}" if same_end else did_you_mean(key, [*groups, *keys])
     return f"{key}: no such key{near}; --cfg job shows all keys"
 
 
@@ -184,8 +181,3 @@ def _dotted_keys(prefix: str, value: object) -> list[str]:
         for name, child in value.items()
         for dotted in _dotted_keys(f"{prefix}.{name}".strip("."), child)
     ]
-
-
-def _did_you_mean(word: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
-    return f", did you mean {near[0]}" if near else ""

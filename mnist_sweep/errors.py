@@ -1,8 +1,9 @@
 """What went wrong, said in one line each: mistakes of the user's, and failures."""
 
+import difflib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from pydantic import ValidationError
 
@@ -54,3 +55,9 @@ def exit_code(main: Callable[[], None]) -> int:
     except BrokenPipeError:  # of `| head`: what it wanted it has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`, did you mean X` for the nearest of the known words; "" if none is near."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f", did you mean {near[0]}" if near else ""

@@ -15,9 +15,8 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import execution_whitelist
 from omegaconf import DictConfig
 
-from mnist_sweep.cli import CONF, RECIPE_PARTS
+from mnist_sweep.configs import CONF, RECIPE_PARTS, TARGETS
 from mnist_sweep.experiment import Experiment, to_experiment
-from mnist_sweep.targets import TARGETS
 
 torch.set_num_threads(1)
 

@@ -86,7 +86,7 @@ def be_the_command(folder: Path, arguments: list[str], extra: dict[str, str]) ->
     os.environ.clear()
     os.environ.update(env)
     sys.argv = ["mnist_sweep", *arguments]
-    for name in ("mnist_sweep.cli", "mnist_sweep.targets"):  # read the environment when imported
+    for name in ("mnist_sweep.cli", "mnist_sweep.configs"):  # read the environment when imported
         sys.modules.pop(name, None)
     sys.exit(import_module("mnist_sweep.cli").main())
 

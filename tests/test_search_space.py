@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import RandomSampler
 
-from mnist_sweep.cli import CONF
+from mnist_sweep.configs import CONF, TARGETS
 from mnist_sweep.errors import UserError
 from mnist_sweep.experiment import build_model
 from mnist_sweep.profile import count_params
@@ -28,7 +28,6 @@ from mnist_sweep.search.candidate import Candidate, Candidates
 from mnist_sweep.search.composer import Composer
 from mnist_sweep.search.settings import to_settings
 from mnist_sweep.search.space import Space, make_space
-from mnist_sweep.targets import TARGETS
 from tests.conftest import make_experiment
 
 Point = dict[str, Any]

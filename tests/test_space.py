@@ -20,7 +20,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mnist_sweep.cli import CONF
+from mnist_sweep.configs import CONF
 from mnist_sweep.errors import UserError, validation_message
 from mnist_sweep.models.blocks import ACTIVATIONS, Activation, ResidualUnit, Unit
 from mnist_sweep.models.space import SpaceCnn
