@@ -1,5 +1,6 @@
 """The one conversion from Hydra's config to typed objects."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -14,6 +15,7 @@ from torch import nn
 from mnist_sweep.augment import Augmentation
 from mnist_sweep.config import Settings
 from mnist_sweep.errors import UserError, validation_message
+from mnist_sweep.loggers import Logger
 from mnist_sweep.optimizers import Optimizer
 from mnist_sweep.schedulers import Plateau, Scheduler
 
@@ -28,6 +30,7 @@ class Experiment:
     scheduler: Scheduler
     augmentation: tuple[Augmentation, ...]
     """Applied in this order."""
+    loggers: Mapping[str, Logger]
 
 
 def to_experiment(cfg: DictConfig) -> Experiment:
@@ -36,7 +39,7 @@ def to_experiment(cfg: DictConfig) -> Experiment:
         UserError: a key is unknown or missing, a value has the wrong type or is out of range, or
             two choices do not go together.
     """
-    leaves = ("model", "optimizer", "scheduler", "augmentation")
+    leaves = ("model", "optimizer", "scheduler", "augmentation", "logger")
     plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     try:
         settings = Settings(**{key: plain[key] for key in plain if key not in leaves})
@@ -52,6 +55,7 @@ def to_experiment(cfg: DictConfig) -> Experiment:
             _leaf(node, f"augmentation.{name}", Augmentation)
             for name, node in cfg.augmentation.items()
         ),
+        loggers=build_loggers(cfg),
     )
     _check_monitor(experiment)
     return experiment
@@ -65,6 +69,17 @@ def build_model(cfg: DictConfig) -> nn.Module:
     """
     model: nn.Module = _leaf(cfg.model, "model", nn.Module)
     return model
+
+
+def build_loggers(cfg: DictConfig) -> dict[str, Logger]:
+    """Those that `cfg.logger` names; there is no such node where none is chosen.
+
+    Raises:
+        UserError: keys or values are wrong, or a package that one needs is not here.
+    """
+    return {
+        name: _leaf(node, f"logger.{name}", Logger) for name, node in cfg.get("logger", {}).items()
+    }
 
 
 def _leaf(node: Any, key: str, kind: Any) -> Any:
@@ -81,8 +96,8 @@ def _leaf(node: Any, key: str, kind: Any) -> Any:
     except InstantiationException as error:
         raise UserError(
             f"{key}._target_={node.get('_target_')}: cannot be used. Classes of mnist_sweep's "
-            "models, optimizers, schedulers and augment are; others must be named in the "
-            "environment variable MNIST_SWEEP_TARGETS"
+            "models, optimizers, schedulers, augment and loggers are; others must be named in "
+            "the environment variable MNIST_SWEEP_TARGETS"
         ) from error
     try:
         leaf = make(**values)

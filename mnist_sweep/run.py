@@ -11,6 +11,7 @@ import subprocess
 import time
 import traceback
 from collections.abc import Callable, Collection, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -35,6 +36,7 @@ from mnist_sweep.console import (
 from mnist_sweep.data import fetch, load
 from mnist_sweep.errors import BudgetError, FailureError, UserError
 from mnist_sweep.experiment import to_experiment
+from mnist_sweep.loggers import Loggers, RunStart
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.profile import check_budget, profile
 from mnist_sweep.record import (
@@ -50,10 +52,18 @@ from mnist_sweep.record import (
 )
 from mnist_sweep.train import save_whole, settle, train
 
-NO_PART_OF_RESULT = ("resume", "record", "data.root", "data.download", "trainer.threads")
+NO_PART_OF_RESULT = ("resume", "record", "logger", "data.root", "data.download", "trainer.threads")
 """Settings that do not change what is trained (threads do in the last digits)."""
 
-NOT_IN_HASH = ("seed", "resume", "record", "data.root", "data.download")
+NOT_IN_HASH = ("seed", "resume", "record", "logger", "data.root", "data.download")
+
+# What a logger gets: the config but for some keys, and some columns of the results table.
+NOT_LOGGED = ("resume", "record", "logger")
+LOGGED_TAGS = (
+    *("run_id", "data", "model", "protocol", "seed", "num_params", "macs"),
+    *("study", "trial", "rung"),
+)
+LOGGED_RESULTS = ("test_acc", "test_loss", "val_acc", "val_loss", "epochs_done", "seconds")
 
 
 class DivergedError(FailureError):
@@ -106,15 +116,16 @@ def run(cfg: DictConfig) -> float:
 
     record = attempt.record
     replace = settings.resume is not None or (run_dir / RESULT).exists()
-    try:
-        attempt.train(in_sweep=in_sweep)
-    except BudgetError as error:
-        if not in_sweep:
-            raise
-        warn(attempt.console, "over budget", str(error))
-    finally:
-        _leave(record, run_dir, tables, replace=replace)
-        show_result(attempt.console, record, settings.record.table)
+    with closing(attempt):
+        try:
+            attempt.train(in_sweep=in_sweep)
+        except BudgetError as error:
+            if not in_sweep:
+                raise
+            warn(attempt.console, "over budget", str(error))
+        finally:
+            _leave(record, run_dir, tables, replace=replace)
+            show_result(attempt.console, record, settings.record.table)
     if record.status == "diverged" and not in_sweep:
         raise DivergedError(str(record.error))
     return math.nan if record.val_acc is None or record.status != "completed" else record.val_acc
@@ -133,12 +144,13 @@ def run_trial(
     """
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     attempt = _Attempt(cfg, run_dir, info)
-    try:
-        attempt.train(in_sweep=True, on_epoch=on_epoch)
-    except Exception:  # it is in the record; HYDRA_FULL_ERROR has the rest
-        traceback.print_exc()
-    finally:
-        write_result(run_dir, attempt.record)
+    with closing(attempt):
+        try:
+            attempt.train(in_sweep=True, on_epoch=on_epoch)
+        except Exception:  # it is in the record; HYDRA_FULL_ERROR has the rest
+            traceback.print_exc()
+        finally:
+            write_result(run_dir, attempt.record)
     return attempt.record
 
 
@@ -159,6 +171,7 @@ class _Attempt:
         self.record.num_params, self.record.macs = self.costs.num_params, self.costs.macs
         self.record.receptive_field = self.costs.receptive_field
         self.record.lr = self.experiment.optimizer.lr
+        self.loggers = Loggers(self.experiment.loggers, self._warn_of_logger)
 
     def train(
         self,
@@ -230,8 +243,10 @@ class _Attempt:
             record.learn(history)
             write_history(self.run_dir, history)
             lines.epoch(history)
+            self.loggers.epoch(history)
             after_epoch(history)
 
+        self.loggers.open(self._log_start())
         with EpochLines(console, trainer.epochs, len(data.train)) as lines:
             result = train(
                 experiment,
@@ -244,6 +259,7 @@ class _Attempt:
         # A run that was killed after its last epoch resumes with none to train.
         record.learn(result.history)
         write_history(self.run_dir, result.history)
+        self.loggers.epoch(result.history)
         record.status = result.status
         record.weights_epoch = result.weights_epoch
         if result.status == "diverged":
@@ -259,6 +275,25 @@ class _Attempt:
         record.val_acc_raw, record.val_loss_raw = chosen.val_acc_raw, chosen.val_loss_raw
         save_whole(result.weights, self.run_dir / MODEL)
         checkpoint.unlink(missing_ok=True)
+
+    def _log_start(self) -> RunStart:
+        row = self.record.row()
+        return RunStart(
+            run_id=self.record.run_id,
+            run_dir=self.run_dir,
+            config=flat_config(self.cfg, NOT_LOGGED),
+            tags={name: row[name] for name in LOGGED_TAGS if row[name] is not None},
+            group=self.record.study,
+            is_resumed=self.experiment.settings.resume is not None,
+        )
+
+    def close(self) -> None:
+        """Ends its logs; after its record is written, since a tracker may take its time."""
+        result = {name: getattr(self.record, name) for name in LOGGED_RESULTS}
+        self.loggers.close(self.record.status, result)
+
+    def _warn_of_logger(self, text: str) -> None:
+        self.console.print(f"warning: {text}", style="red", markup=False, soft_wrap=True)
 
 
 def _leave(record: RunRecord, run_dir: Path, tables: list[ResultsTable], *, replace: bool) -> None:
@@ -317,7 +352,7 @@ def _group_choices(cfg: DictConfig, choices: Mapping[str, Any]) -> dict[str, str
     """The config groups in their order, Hydra's own left out; several choices joined by '+'."""
     named: dict[str, str | None] = {}
     for group, choice in reversed(list(choices.items())):  # Hydra has the last group first
-        if not group.startswith("hydra/"):
+        if not group.startswith("hydra/") and group != "logger":  # it is no part of the result
             named[group] = choice
     # Hydra does not list a group of which several are chosen.
     named.setdefault("augmentation", "+".join(map(str, cfg.augmentation)))
@@ -326,7 +361,8 @@ def _group_choices(cfg: DictConfig, choices: Mapping[str, Any]) -> dict[str, str
 
 def config_hash(cfg: DictConfig, without: Collection[str] = NOT_IN_HASH) -> str:
     """A short digest of all that decides the result; by default without the seed."""
-    text = json.dumps(flat_config(cfg, without), sort_keys=True, default=str)
+    flat = {key: _as_float(value) for key, value in flat_config(cfg, without).items()}
+    text = json.dumps(flat, sort_keys=True, default=str)
     return "c" + hashlib.sha256(text.encode()).hexdigest()[:11]
 
 
@@ -341,7 +377,7 @@ def flat_config(cfg: DictConfig, without: Collection[str]) -> dict[str, Any]:
             for key, child in value.items():
                 visit(f"{prefix}.{key}".strip("."), child)
         else:
-            flat[prefix] = _as_float(value)
+            flat[prefix] = value
 
     visit("", OmegaConf.to_container(cfg, resolve=True))
     return flat

@@ -24,6 +24,7 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from mnist_sweep.errors import FailureError, UserError
+from mnist_sweep.experiment import build_loggers
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.record import RESULT, ResultsTable, RunRecord, Status, run_id_of, write_result
 from mnist_sweep.run import NO_PART_OF_RESULT, TrialInfo, flat_config, new_record
@@ -137,6 +138,7 @@ class Controller:
                 f"hydra/launcher={launcher} does not go with hydra/sweeper=search, which runs its "
                 "own workers: leave it out, and set hydra.sweeper.n_jobs"
             )
+        build_loggers(self.base_cfg)  # what one needs may be missing
         by_val = [name for name in self.settings.objective if name.startswith("val_")]
         for cfg in self.candidates.bases():
             if cfg.protocol.name != "select" and by_val:
