@@ -21,14 +21,13 @@ JOURNAL = "study.journal"
 OPENING_ATTEMPTS = 10
 
 
-
 class JournalFile(BaseJournalBackend):
     """Optuna's journal, one JSON line an operation, made to survive kill -9 and power cuts.
 
     Unlike Optuna's own file backend it locks through the kernel, which frees the lock of a killed
     process at once (Optuna waits 30 s), mends a line that was cut short, and waits for the disk
-    where a trial is completed, not for each of its parameters. The file stays open, locks itself, and is
-    read no further than what is new: a search writes some twenty operations a proposal.
+    where a trial is completed, not for each of its parameters. The file stays open, is a lock
+    itself, and only what is new in it is read: a search writes some twenty operations a proposal.
 
     One object is for one process, whose threads Optuna's storage lets in one by one.
     """
