@@ -1,0 +1,231 @@
+"""A saved net on the test set once more: `python -m mnist_sweep.evaluate RUN`."""
+
+import argparse
+import hashlib
+import io
+import math
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from mnist_sweep.config import NUM_CLASSES
+from mnist_sweep.errors import UserError, exit_code
+from mnist_sweep.record import RunRecord, write_whole
+from mnist_sweep.saved import RUN_HELP, SavedRun, find_run
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mnist_sweep.data import Dataset
+    from mnist_sweep.train import Machine
+
+PREDICTIONS = "predictions.csv"
+CONFUSION = "confusion.png"
+MISTAKES = "misclassified.png"
+
+COLUMNS = ["image", "label", "prediction", "confidence"]
+
+
+def main() -> int:
+    return exit_code(_main)
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m mnist_sweep.evaluate",
+        description="Evaluates a saved net on its test set once more: accuracy by class, the "
+        f"confusion matrix, the images it gets wrong ({PREDICTIONS}, {CONFUSION}, {MISTAKES}).",
+    )
+    parser.add_argument("run", metavar="RUN", help=RUN_HELP)
+    parser.add_argument(
+        "-o", "--out", type=Path, metavar="FOLDER", help="for the files (default: the run's own)"
+    )
+    arguments = parser.parse_args()
+    run = find_run(arguments.run)
+    data = run.data()
+    frame = _predict(run, data)
+    counts = confusion(frame)
+    print("\n".join([*_summary(run, frame), "", *_by_class(counts), "", *_matrix(counts)]))
+    folder = run.run_dir if arguments.out is None else arguments.out
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder / PREDICTIONS, frame, _note(run))
+        _draw(folder, run.record, frame, counts, data)
+    except OSError as error:
+        raise UserError(
+            f"{folder} cannot be written ({error.strerror}): give a folder that can with -o"
+        ) from error
+    print(f"\nfiles    {', '.join((PREDICTIONS, CONFUSION, MISTAKES))} in {folder}")
+
+
+def predictions(run: SavedRun) -> pd.DataFrame:
+    """What the net takes each test image for; computed once, then read from predictions.csv.
+
+    Columns: image (its index in the file of the test set), label, prediction, confidence (the
+    prediction's share of the softmax, 6 digits).
+
+    Raises:
+        UserError: the run has no weights, its data are not here, or a file of it is damaged.
+    """
+    path, note = run.run_dir / PREDICTIONS, _note(run)
+    kept = _read(path, note, run.record.test_images)
+    if kept is not None:
+        return kept
+    frame = _predict(run, run.data())
+    with suppress(OSError):  # a folder that cannot be written: it can be computed again
+        _write(path, frame, note)
+    return frame
+
+
+def confusion(frame: pd.DataFrame) -> np.ndarray:
+    """(10, 10) counts: rows are labels, columns predictions."""
+    counts = np.zeros((NUM_CLASSES, NUM_CLASSES), dtype=np.int64)
+    np.add.at(counts, (frame["label"].to_numpy(), frame["prediction"].to_numpy()), 1)
+    return counts
+
+
+def logits_of(run: SavedRun, data: "Dataset", machine: "Machine") -> "Tensor":
+    """(N, 10) logits of the saved net for the test set, as floats on the CPU.
+
+    Raises:
+        UserError: the weights cannot be had, or are no numbers.
+    """
+    import torch
+
+    model, data = run.model().to(machine.device), data.to(machine.device)
+    batch_size = int(run.config().trainer.eval_batch_size)
+    batches = []
+    with torch.inference_mode(), machine.autocast():
+        for positions in torch.arange(len(data.test), device=machine.device).split(batch_size):
+            images, _ = data.test.batch(positions)
+            batches.append(model(data.normalise(images)).float().cpu())
+    logits = torch.cat(batches)
+    if not logits.isfinite().all():
+        raise UserError(
+            f"run {run.record.run_id} ({run.record.status}): its net answers with what is no "
+            "finite number; choose a run that completed"
+        )
+    return logits
+
+
+def _predict(run: SavedRun, data: "Dataset") -> pd.DataFrame:
+    chosen = data.test.index
+    confidences, predicted = logits_of(run, data, _machine(run.record)).softmax(1).max(1)
+    columns = [
+        chosen.numpy(),
+        data.test.labels[chosen].numpy(),
+        predicted.numpy(),
+        confidences.double().numpy().round(6),
+    ]
+    return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
+
+
+def _machine(record: RunRecord) -> "Machine":
+    """What the run computed on, or else the CPU; in the precision of the run."""
+    import torch
+
+    from mnist_sweep.train import Machine
+
+    device = torch.device(record.device or "cpu")
+    count = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if device.type != "cpu" and (device.index or 0) >= count.get(device.type, 0):
+        device = torch.device("cpu")
+    return Machine(
+        device, "bf16" if record.precision == "bf16" else "fp32", torch.get_num_threads()
+    )
+
+
+# The file
+
+
+def _note(run: SavedRun) -> str:
+    """The file's first line: of what it holds the predictions."""
+    digest = hashlib.sha256(run.model_path().read_bytes()).hexdigest()
+    return f"# test set of {run.record.groups.get('data')}; model.pt sha256 {digest}"
+
+
+def _write(path: Path, frame: pd.DataFrame, note: str) -> None:
+    write_whole(path, note + "\n" + frame.to_csv(index=False, lineterminator="\n"))
+
+
+def _read(path: Path, note: str, images: int | None) -> pd.DataFrame | None:
+    """None where the file is missing, stale or damaged."""
+    try:
+        first, _, rest = path.read_text(encoding="utf-8").partition("\n")
+        frame = pd.read_csv(io.StringIO(rest), dtype=dict.fromkeys(COLUMNS[:3], np.int64))
+    except (OSError, ValueError):
+        return None
+    whole = list(frame.columns) == COLUMNS and images in (None, len(frame))
+    return frame if first == note and whole else None
+
+
+# What is shown
+
+
+def _summary(run: SavedRun, frame: pd.DataFrame) -> list[str]:
+    record = run.record
+    wrong = int((frame["label"] != frame["prediction"]).sum())
+    acc = 1 - wrong / len(frame)
+    if record.test_acc is None:
+        said = "none is recorded"
+    elif math.isclose(acc, record.test_acc, abs_tol=0.1 / len(frame)):
+        said = "equals the recorded test_acc"
+    else:
+        images = round(abs(acc - record.test_acc) * len(frame))
+        said = f"DIFFERS from the recorded {record.test_acc:.4f}, by {images} images"
+    num_params = "" if record.num_params is None else f", {record.num_params:,} parameters"
+    return [
+        f"run      {record.run_id}: {record.groups.get('model')}{num_params}, seed {record.seed}",
+        f"test     {record.groups.get('data')}, {len(frame):,} images",
+        f"test_acc {acc:.4f}  ({wrong:,} wrong; {said})",
+    ]
+
+
+def _by_class(counts: np.ndarray) -> list[str]:
+    lines = ["class  images   right        %  most often taken for"]
+    for label, row in enumerate(counts):
+        images, right = int(row.sum()), int(row[label])
+        mistakes = row.copy()
+        mistakes[label] = 0
+        percent = f"{100 * right / images:.2f}" if images else "-"
+        line = f"{label:>5} {images:>7,} {right:>7,} {percent:>8}"
+        if mistakes.any():
+            line += f"  {mistakes.argmax()} ({mistakes.max():,} of {mistakes.sum():,} mistakes)"
+        lines.append(line)
+    return lines
+
+
+def _matrix(counts: np.ndarray) -> list[str]:
+    width = max(4, len(str(counts.max())) + 1)
+    header = "".join(f"{prediction:>{width}}" for prediction in range(len(counts)))
+    lines = ["label   prediction", f"     {header}"]
+    for label, row in enumerate(counts):
+        cells = "".join(f"{count or '.':>{width}}" for count in row)
+        lines.append(f"{label:>5}{cells}")
+    return lines
+
+
+def _draw(
+    folder: Path, record: RunRecord, frame: pd.DataFrame, counts: np.ndarray, data: "Dataset"
+) -> None:
+    """The mistakes of which the net was surest come first."""
+    from mnist_sweep import figures
+
+    acc = np.trace(counts) / counts.sum()
+    what = f"{record.groups.get('model')} ({record.run_id}) on {data.name}: {100 * acc:.2f} %"
+    figures.save(figures.confusion_matrix(counts, what), folder / CONFUSION)
+    wrong = frame[frame["label"] != frame["prediction"]]
+    wrong = wrong.sort_values("confidence", ascending=False, kind="stable")
+    images = data.test.images.numpy()[wrong["image"].to_numpy()]
+    title = f"{what}, {len(wrong):,} of {len(frame):,} wrong"
+    labels, predicted, confidences = (wrong[name].to_numpy() for name in COLUMNS[1:])
+    figure = figures.misclassified(images, labels, predicted, confidences, title)
+    figures.save(figure, folder / MISTAKES)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,412 @@
+"""The very run again: `python -m mnist_sweep.rerun RUN`.
+
+The new run has the config, seed and data set of the old one, also where the config files have
+changed since, and its number of threads. It goes through the same code as any run and leaves a
+directory and a row of its own. On the same machine and code a CPU run comes out the same bit for
+bit, and `--check` compares.
+"""
+
+import argparse
+import math
+import shlex
+import signal
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+from hydra import compose, initialize_config_dir
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.plugins import Plugins
+from hydra.core.utils import run_job
+from hydra.types import HydraContext, RunMode
+from hydra.utils import execution_whitelist
+from omegaconf import DictConfig, OmegaConf, open_dict, read_write
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
+
+from mnist_sweep.cli import EXIT_USER_ERROR, word
+from mnist_sweep.configs import CONF, TARGETS
+from mnist_sweep.errors import FailureError, UserError, exit_code, validation_message
+from mnist_sweep.metrics import EpochMetrics
+from mnist_sweep.record import HISTORY, MODEL, RESULT, RunRecord
+from mnist_sweep.saved import CONFIG, RUN_HELP, SavedRun, find_run
+from mnist_sweep.search.plugin import SearchSweeper
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mnist_sweep.train import Machine, Weights
+
+OF_THE_MACHINE = ("data.root", "data.download", "record.table", "trainer.device")
+"""What a rerun may change, with Hydra's own settings: where things are, not what is trained."""
+
+UNCOMPARED = ("resume", "record", "data.root", "data.download")
+
+OF_THE_CLOCK = ("seconds", "images_per_s")
+"""Columns of history.csv that no run repeats."""
+
+RESULTS = (
+    *("val_acc", "val_loss", "val_acc_raw", "val_loss_raw", "weights_epoch"),
+    *("test_acc", "test_loss", "test_acc_raw", "test_loss_raw", "test_acc_peak"),
+)
+"""Columns of the record that --check compares, in all their digits."""
+
+
+def main() -> int:
+    return exit_code(_main)
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m mnist_sweep.rerun",
+        description="Runs a run again: the same config, seed, data and threads, a new directory.",
+    )
+    parser.add_argument("run", metavar="RUN", help=RUN_HELP)
+    parser.add_argument(
+        "--check", action="store_true", help="compare with the recorded run, bit for bit"
+    )
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help=f"settings of the machine: {', '.join(OF_THE_MACHINE)}, hydra.run.dir",
+    )
+    arguments = parser.parse_intermixed_args()
+    for override in arguments.overrides:
+        if not _is_of_machine(override) and not override.startswith(("hydra.", "hydra/")):
+            raise UserError(
+                f"{override}: a rerun keeps the run's settings; what it takes are "
+                f"{', '.join(OF_THE_MACHINE)} and hydra.run.dir"
+            )
+    signal.signal(signal.SIGTERM, _interrupt)
+    recorded = find_run(arguments.run)
+    before = Outcome.of(recorded) if arguments.check else None  # refused before it costs an hour
+    new = rerun(recorded, arguments.overrides)
+    if before is not None:
+        print(compare(before, Outcome.of(new)))
+
+
+def _interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def rerun(recorded: SavedRun, overrides: Sequence[str] = ()) -> SavedRun:
+    """Trains again as recorded. overrides: of the machine's settings only.
+
+    Raises:
+        UserError, FailureError: as a run does; not where it diverges as the recorded one did.
+    """
+    try:
+        config, warnings = _config(recorded, overrides)
+    except Exception as error:
+        raise _worded(error, overrides) from error
+    print(f"again   {recorded.record.run_id} of {recorded.run_dir}", flush=True)
+    for warning in warnings:
+        print(f"warning: {warning}", file=sys.stderr, flush=True)
+    raised = _run(config)
+
+    from mnist_sweep.run import DivergedError
+
+    if isinstance(raised, DivergedError) and recorded.record.status == "diverged":
+        print(f"it diverged, as the recorded run did: {raised}")
+    elif raised is not None:
+        raise _worded(raised, overrides) from raised
+    return find_run(config.hydra.runtime.output_dir)
+
+
+def _worded(error: Exception, overrides: Sequence[str]) -> UserError | FailureError:
+    """Hydra's errors, too, as the command line of a run words them."""
+    message, code = word(error, list(overrides))
+    return UserError(message) if code == EXIT_USER_ERROR else FailureError(message)
+
+
+def _run(config: DictConfig) -> Exception | None:
+    """Has Hydra run the job; returns what it raised, which Hydra would report in its own way."""
+    from mnist_sweep.run import run
+
+    raised: list[Exception] = []
+
+    def task(cfg: DictConfig) -> float:
+        try:
+            return run(cfg)
+        except Exception as error:
+            raised.append(error)
+            return math.nan
+
+    with initialize_config_dir(str(CONF), job_name="mnist_sweep"), execution_whitelist(TARGETS):
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None
+        callbacks = Callbacks(config)
+        callbacks.on_run_start(config=config, config_name="config")
+        done = run_job(
+            task_function=task,
+            config=config,
+            job_dir_key="hydra.run.dir",
+            job_subdir_key=None,
+            hydra_context=HydraContext(hydra.config_loader, callbacks, TARGETS),
+        )
+        callbacks.on_run_end(config=config, config_name="config", job_return=done)
+    return raised[0] if raised else None
+
+
+# The config
+
+
+def _config(recorded: SavedRun, overrides: Sequence[str]) -> tuple[DictConfig, list[str]]:
+    """The recorded config under today's `hydra` node, as Hydra would compose it for a run; and a
+    line on each way in which this is not what the run was.
+
+    Raises:
+        UserError: the recorded config is damaged, or hydra.run.dir is the recorded run's.
+    """
+    record, given = recorded.record, shlex.split(recorded.record.overrides)
+    config, today, changed = _composed_today(overrides, given)
+    if Path(config.hydra.run.dir).resolve() == recorded.run_dir.resolve():
+        raise UserError(
+            f"hydra.run.dir={config.hydra.run.dir} is the recorded run's own: choose another"
+        )
+    cfg = recorded.config()
+    try:
+        if today is not None:
+            cfg, changed = _reconciled(cfg, today)
+        new = {
+            override.partition("=")[0]: override for override in filter(_is_of_machine, overrides)
+        }
+        for key in new:
+            OmegaConf.update(cfg, key, OmegaConf.select(config, key))
+        if (used := record.groups.get("data")) not in (None, cfg.data.name):
+            cfg.data.name, new["data"] = used, f"data={used}"
+        machine, pinned = _pinned(cfg, record)
+        for key, value in pinned.items():
+            OmegaConf.update(cfg, key, value)
+            new[key] = f"{key}={value}"
+    except OmegaConfBaseException as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{recorded.run_dir / CONFIG} is damaged ({reason}); choose another run"
+        ) from error
+
+    with read_write(config), open_dict(config):
+        for name in [name for name in config if name != "hydra"]:
+            del config[name]
+        config.merge_with(cfg)
+        config.hydra.mode = RunMode.RUN
+        config.hydra.runtime.choices.update(record.groups)
+        kept = [override for override in given if override.partition("=")[0] not in new]
+        config.hydra.overrides.task = [*kept, *new.values()]
+    return config, [line for line in (changed, _elsewhere(record, machine)) if line]
+
+
+def _composed_today(
+    overrides: Sequence[str], given: list[str]
+) -> tuple[DictConfig, DictConfig | None, str]:
+    """What the config files make of `overrides`, with the `hydra` node; what they make of the
+    recorded overrides, or None and why they do not."""
+    Plugins.instance().register(SearchSweeper)
+    with initialize_config_dir(str(CONF), job_name="mnist_sweep"):
+        config = compose("config", list(overrides), return_hydra_config=True)
+        try:
+            return config, compose("config", given), ""
+        except Exception as error:  # a choice or key that is no more: each raises its own
+            problem = word(error, given)[0].partition(";")[0]
+    return (
+        config,
+        None,
+        f"the config files cannot make this run any more ({problem}): its recorded config is used",
+    )
+
+
+def _is_of_machine(override: str) -> bool:
+    return override.partition("=")[0] in OF_THE_MACHINE
+
+
+def _reconciled(recorded: DictConfig, today: DictConfig) -> tuple[DictConfig, str]:
+    """`recorded` with the keys that the config did not have yet; and what differs, in a line."""
+    from mnist_sweep.run import flat_config
+
+    old: Any = OmegaConf.to_container(recorded)
+    new: Any = OmegaConf.to_container(today)
+    augmentation = {name: new["augmentation"].get(name, {}) for name in old["augmentation"]}
+    cfg = OmegaConf.create(_with_new_keys(old, {**new, "augmentation": augmentation}))
+    was, will_be, would_be = (flat_config(config, UNCOMPARED) for config in (recorded, cfg, today))
+    added = [key for key in will_be if key not in was]
+    other = [
+        key for key in {**was, **would_be} if key not in added and was.get(key) != would_be.get(key)
+    ]
+    lines = []
+    if other:
+        lines.append(
+            f"the config files have other values now for {', '.join(other)}: the recorded ones "
+            "are used"
+        )
+    if added:
+        lines.append(f"{', '.join(added)} is newer than the run: today's value is used")
+    return cfg, "; ".join(lines)
+
+
+def _with_new_keys(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """`old`, and what only `new` has; not where they configure different classes."""
+    if old.get("_target_") != new.get("_target_"):
+        return old
+    merged = {**new, **old}
+    for key in old.keys() & new.keys():
+        if isinstance(old[key], dict) and isinstance(new[key], dict):
+            merged[key] = _with_new_keys(old[key], new[key])
+    return merged
+
+
+def _pinned(cfg: DictConfig, record: RunRecord) -> tuple["Machine", dict[str, Any]]:
+    """What the run will compute on; and the settings that `auto` would settle differently here.
+
+    The thread count is no such setting: it is what torch starts with, as it was then. So the
+    config keeps its hash.
+    """
+    from mnist_sweep import train
+    from mnist_sweep.config import TrainerConfig
+
+    if record.threads is not None:
+        train.AUTO_THREADS = record.threads
+    plain: Any = OmegaConf.to_container(cfg.trainer, resolve=True)
+    try:
+        trainer = TrainerConfig(**plain)
+    except ValidationError as error:
+        raise UserError(validation_message(error, "trainer")) from error
+    machine = train.settle(trainer)
+    pinned: dict[str, Any] = {}
+    if trainer.device == "auto" and record.device not in (None, str(machine.device)):
+        try:
+            machine = train.settle(trainer.model_copy(update={"device": record.device}))
+            pinned["trainer.device"] = record.device
+        except UserError:  # not on this machine
+            pass
+    if trainer.precision == "auto" and record.precision not in (None, machine.precision):
+        pinned["trainer.precision"] = record.precision
+    return machine, pinned
+
+
+def _elsewhere(record: RunRecord, machine: "Machine") -> str:
+    """What else decides the last digits, where it is not what it was."""
+    import platform
+
+    import torch
+
+    from mnist_sweep.run import git_state
+
+    pairs = {
+        "commit": (_commit(record.git_commit, record.git_dirty), _commit(*git_state())),
+        "torch": (record.torch_version, torch.__version__),
+        "python": (record.python_version, platform.python_version()),
+        "device": (record.device, str(machine.device)),
+    }
+    differing = [
+        f"{what} was {then}, is {now}"
+        for what, (then, now) in pairs.items()
+        if then not in (None, now)
+    ]
+    if record.git_dirty and not differing:
+        differing.append("the code had uncommitted changes, then as now: they may differ")
+    return "; ".join(differing)
+
+
+def _commit(commit: str | None, dirty: bool | None) -> str:
+    return "unknown" if commit is None else commit[:10] + " and changes" * bool(dirty)
+
+
+# The comparison
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run measured, and the weights that it saved, if it got so far."""
+
+    record: RunRecord
+    history: list[EpochMetrics]
+    weights: "Weights | None"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run came to its end, and so has results."""
+        return self.record.status in ("completed", "diverged")
+
+    @classmethod
+    def of(cls, run: SavedRun) -> "Outcome":
+        """
+        Raises:
+            UserError: the run finished no epoch, or a file of it is damaged.
+        """
+        weights = run.weights() if (run.run_dir / MODEL).exists() else None
+        return cls(run.record, run.history(), weights)
+
+
+def compare(before: Outcome, after: Outcome) -> str:
+    """Says that two runs are identical, bit for bit as far as the first one got.
+
+    Raises:
+        FailureError: they are not; it names the first difference.
+    """
+    differences = [*_differences(before, after)]
+    if differences:
+        more = f" (and {len(differences) - 1:,} more differences)" if differences[1:] else ""
+        raise FailureError(f"not identical: {differences[0]}{more}")
+    accs = {"val_acc": before.record.val_acc, "test_acc": before.record.test_acc}
+    shown = "".join(f", {name} {acc:.4f}" for name, acc in accs.items() if acc is not None)
+    epochs = f"{len(before.history)} epoch{'s' * (len(before.history) > 1)} of {HISTORY}"
+    if not before.is_over:
+        return f"identical bit for bit{shown}: the {epochs} before it was {before.record.status}"
+    parts = [epochs, RESULT]
+    if before.weights is not None:
+        parts.append(f"{MODEL} ({sum(w.numel() for w in before.weights.values()):,} numbers)")
+    return f"identical bit for bit{shown}: {', '.join(parts)}"
+
+
+def _differences(before: Outcome, after: Outcome) -> Iterator[str]:
+    """In the order in which the runs came to them."""
+    for old, new in zip(before.history, after.history, strict=False):
+        for column in fields(EpochMetrics):
+            if column.name not in OF_THE_CLOCK:
+                yield from _difference(
+                    f"epoch {old.epoch} {column.name}",
+                    getattr(old, column.name),
+                    getattr(new, column.name),
+                )
+    done, now_done = len(before.history), len(after.history)
+    if now_done < done or (before.is_over and now_done != done):
+        yield f"{now_done} epochs, recorded are {done}"
+    if not before.is_over:
+        return
+    for name in RESULTS:
+        yield from _difference(name, getattr(before.record, name), getattr(after.record, name))
+    if before.weights is None:
+        return
+    theirs = after.weights or {}
+    if list(before.weights) != list(theirs):
+        yield f"{MODEL} has other tensors"
+        return
+    for name, tensor in before.weights.items():
+        yield from _tensor_difference(name, tensor, theirs[name])
+
+
+def _difference(what: str, old: float | None, new: float | None) -> Iterator[str]:
+    if old is None or new is None:
+        if old is not new:
+            yield f"{what} is {new}, recorded is {old}"
+    elif old != new and not (math.isnan(old) and math.isnan(new)):
+        yield f"{what} is {new:.9g}, recorded is {old:.9g} (off by {abs(new - old):.1g})"
+
+
+def _tensor_difference(name: str, old: "Tensor", new: "Tensor") -> Iterator[str]:
+    if (old.shape, old.dtype) != (new.shape, new.dtype):
+        yield f"{MODEL}: {name} has another shape or type"
+    elif old.numpy().tobytes() != new.numpy().tobytes():  # so that -0 and NaN count as they are
+        wrong = int((old != new).sum())
+        largest = float((old - new).abs().max())
+        count = f"{wrong:,} of {old.numel():,}"
+        yield f"{MODEL}: {name}: {count} numbers are off by up to {largest:.1g}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
