@@ -1,32 +1,110 @@
-"""Reading results back. `python -m mnist_sweep.report rebuild outputs multirun` makes the table
-anew from the run directories."""
+"""`python -m mnist_sweep.report`: finds the command, and words what is wrong with its arguments."""
 
 import argparse
+import codecs
+import importlib
 import sys
 from pathlib import Path
+from typing import NoReturn
 
-from mnist_sweep.errors import UserError
-from mnist_sweep.record import ResultsTable, rebuild
+from mnist_sweep.errors import UserError, did_you_mean, exit_code
+
+COMMANDS = {
+    "leaderboard": ("mnist_sweep.report.tables", "rank configurations by their mean over seeds"),
+    "compare": ("mnist_sweep.report.compare", "test two configurations against each other"),
+    "front": ("mnist_sweep.report.plots", "accuracy against parameters, the non-dominated runs"),
+    "curves": ("mnist_sweep.report.plots", "train, val and test curves of runs"),
+    "parallel": ("mnist_sweep.report.plots", "a search's trials as parallel coordinates"),
+    "importance": ("mnist_sweep.report.plots", "which parameters of a search mattered"),
+    "pruned": ("mnist_sweep.report.plots", "curves of a search's trials, pruned and finished"),
+    "augmentation": ("mnist_sweep.report.plots", "digits as an augmentation changes them"),
+    "html": ("mnist_sweep.report.page", "a report page in a single file"),
+    "rebuild": ("mnist_sweep.report.rebuild", "the results table again, from run directories"),
+}
+"""Name -> the module that has `add_<name>(parser)`, imported for that command only."""
+
+DEFAULT = "leaderboard"
+
+PROGRAM = "python -m mnist_sweep.report"
+
+LISTED = "\n".join(f"  {name:<14}{what}" for name, (_, what) in COMMANDS.items())
+
+HELP = f"""usage: {PROGRAM} [COMMAND] [ARGUMENT ...]
+
+Reads results tables and run directories. Without a command: the leaderboard.
+
+commands:
+{LISTED}
+
+examples:
+  {PROGRAM}                                leaderboard of outputs/results.csv
+  {PROGRAM} multirun/2026-11-21/10-00-00   of one sweep
+  {PROGRAM} --by model,optimizer --where 'params < 8000' --format md
+  {PROGRAM} compare RUN RUN
+  {PROGRAM} html multirun/2026-11-21/10-00-00 -o report.html
+  {PROGRAM} rebuild outputs multirun
+
+{PROGRAM} COMMAND --help has the options of a command.
+"""
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m mnist_sweep.report")
-    commands = parser.add_subparsers(dest="command", required=True)
-    again = commands.add_parser("rebuild", help="the results table again, from run directories")
-    again.add_argument("roots", nargs="+", type=Path, help="folders to look for runs in")
-    again.add_argument("--table", type=Path, default=Path("outputs/results.csv"))
-    arguments = parser.parse_args()
-    try:
-        for root in arguments.roots:
-            if not root.is_dir():
-                raise UserError(f"{root} is not a folder; name the folders that hold the runs")
-        count = rebuild(ResultsTable(arguments.table), arguments.roots)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    print(f"{arguments.table}: {count} runs")
-    return 0
+class Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; {self.prog} --help has the usage")
+
+
+class HelpFormatter(argparse.HelpFormatter):
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        return text if "\n" in text else super()._fill_text(text, width, indent)  # examples
+
+
+def parse(words: list[str]) -> argparse.Namespace:
+    """The command's arguments, with `run`, the function that takes them.
+
+    Raises:
+        UserError: no such command, option or value.
+    """
+    name, words = (words[0], words[1:]) if words and words[0] in COMMANDS else (DEFAULT, words)
+    parser = Parser(prog=f"{PROGRAM} {name}", formatter_class=HelpFormatter, allow_abbrev=False)
+    add_arguments = getattr(importlib.import_module(COMMANDS[name][0]), f"add_{name}")
+    add_arguments(parser)
+    arguments, unknown = parser.parse_known_intermixed_args(words)
+    if unknown:
+        options = [option for action in parser._actions for option in action.option_strings]
+        near = did_you_mean(unknown[0].partition("=")[0], options)
+        raise UserError(f"{unknown[0]}: no such option{near}; {parser.prog} --help lists them")
+    return arguments
+
+
+def check_command(word: str) -> None:
+    """
+    Raises:
+        UserError: the first word is neither a command nor anything to read.
+    """
+    if word not in COMMANDS and word.isalpha() and not Path(word).exists():
+        near = did_you_mean(word, COMMANDS) or f" ({', '.join(COMMANDS)})"
+        raise UserError(f"{word}: no such command{near}; nor is it a results table or a folder")
+
+
+def main() -> None:
+    words = sys.argv[1:]
+    if words[:1] in (["--help"], ["-h"]):
+        print(HELP, end="")
+        return
+    # A terminal that knows no such signs gets plain ones.
+    codecs.register_error("plain", lambda error: (_plain(error), error.end))  # type: ignore[attr-defined]
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="plain")  # type: ignore[union-attr]
+    check_command(words[0] if words else DEFAULT)
+    arguments = parse(words)
+    arguments.run(arguments)
+
+
+def _plain(error: UnicodeError) -> str:
+    assert isinstance(error, UnicodeEncodeError)
+    signs = {"±": "+-", "…": "...", "–": "-", "·": "-"}
+    return "".join(signs.get(sign, "?") for sign in error.object[error.start : error.end])
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

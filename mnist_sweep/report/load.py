@@ -1,0 +1,244 @@
+"""Results tables -> one typed frame. Whatever the tables went through, what is whole is read."""
+
+import codecs
+import csv
+import io
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final, cast, get_args, get_type_hints
+
+import numpy as np
+import pandas as pd
+
+from mnist_sweep.errors import UserError
+from mnist_sweep.record import RunRecord, Status
+
+DEFAULT_TABLE = Path("outputs/results.csv")
+
+GROUPS = (
+    *("data", "model", "optimizer", "scheduler", "augmentation", "protocol"),
+    *("trainer", "budget", "experiment", "sweep", "debug"),
+)
+"""Columns that a frame has even where its tables lack them; other groups come as they stand."""
+
+HOW_TO_MAKE = (
+    "make runs with python -m mnist_sweep, or the table again from run directories with "
+    "python -m mnist_sweep.report rebuild outputs multirun"
+)
+
+
+EMPTY = "empty line{s}"
+TORN = "torn or foreign line{s} (too many or too few cells)"
+
+TEXT: Final = "string"
+TIME: Final = "datetime64[us, UTC]"
+
+
+def _dtype(annotation: Any) -> str:
+    kinds = {bool: "boolean", int: "Int64", float: "float64"}
+    return next(
+        (kinds[kind] for kind in (annotation, *get_args(annotation)) if kind in kinds), TEXT
+    )
+
+
+DTYPES = {
+    name: TIME if name == "started" else _dtype(annotation)
+    for name, annotation in get_type_hints(RunRecord).items()
+    if name != "groups"
+}
+
+
+def load_results(*sources: str | Path) -> pd.DataFrame:
+    """The runs of these tables, a row each: the last line of a run is the one that counts.
+
+    sources: tables or folders (default: outputs/results.csv). A folder stands for the results.csv
+    in it; if it has none, for every results.csv below it. The frame has the columns of RunRecord,
+    groups in the place of `groups`; missing values are NA. `attrs["sources"]` lists the tables;
+    `attrs["skipped"]` is a line of text on what was not read, "" if there is nothing to say.
+
+    Raises:
+        UserError: there is no table, it is another kind of table, or it holds no run.
+    """
+    skipped: Counter[str] = Counter()
+    frames, tables = [], []
+    for table, asked_for in dict.fromkeys(_tables(sources or (DEFAULT_TABLE,))):
+        try:
+            frames.append(_read(table, skipped))
+            tables.append(str(table))
+        except UserError:
+            if asked_for:
+                raise
+            skipped["foreign file{s} named results.csv"] += 1
+    frame = _with_all_columns(pd.concat(frames, ignore_index=True) if frames else pd.DataFrame())
+    if frame.empty:
+        names = ", ".join(tables or map(str, sources))
+        lost = f" ({_words(skipped)})" if _words(skipped) else ""
+        raise UserError(f"{names}: no run in it{lost}; {HOW_TO_MAKE}")
+    in_several = frame.run_id.duplicated(keep="last")
+    skipped["repeat{s} of a run in another table"] += int(in_several.sum())
+    frame = frame[~in_several].reset_index(drop=True)
+    frame.attrs = {"sources": tables, "skipped": _words(skipped)}
+    return frame
+
+
+def _tables(sources: tuple[str | Path, ...]) -> Iterator[tuple[Path, bool]]:
+    """Each table, and whether it was named rather than found."""
+    for source in map(Path, sources):
+        if not source.exists():
+            raise UserError(f"{source}: no such table or folder; {HOW_TO_MAKE}")
+        if not source.is_dir():
+            yield source, True
+        elif (source / DEFAULT_TABLE.name).is_file():
+            yield source / DEFAULT_TABLE.name, True
+        else:
+            found = sorted(
+                Path(folder, DEFAULT_TABLE.name)
+                for folder, _, files in os.walk(source)
+                if DEFAULT_TABLE.name in files
+            )
+            if not found:
+                raise UserError(f"{source}: no {DEFAULT_TABLE.name} in or below it; {HOW_TO_MAKE}")
+            yield from ((table, False) for table in found)
+
+
+def _words(skipped: Counter[str]) -> str:
+    parts = [f"{n:,} {what.format(s='s' * (n > 1))}" for what, n in skipped.items() if n]
+    return ", ".join(parts)
+
+
+def _read(path: Path, skipped: Counter[str]) -> pd.DataFrame:
+    """The table's runs; counts in `skipped` what it leaves out."""
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise UserError(
+            f"{path} cannot be read ({error.strerror}): name a results table"
+        ) from error
+    if not data or data.isspace():
+        raise UserError(f"{path}: an empty file; {HOW_TO_MAKE}")
+    data = data.removeprefix(codecs.BOM_UTF8)
+    if not data.isascii():
+        data = data.decode(errors="replace").encode()
+    data = data.replace(b"\0", b"")
+    if b"\r" in data:
+        data = data.replace(b"\r\n", b"\n").replace(b"\r", b" ")
+    sections = [_typed(*section, skipped) for section in _sections(path, data, skipped)]
+    frame = pd.concat(sections, ignore_index=True)
+    known = frame.run_id.notna() & frame.status.isin(get_args(Status))
+    skipped["line{s} without a run_id or a known status"] += int((~known).sum())
+    older = frame.run_id.duplicated(keep="last") & known
+    skipped["older line{s} of a run with a newer one"] += int(older.sum())
+    return frame[known & ~older]
+
+
+def _sections(
+    path: Path, data: bytes, skipped: Counter[str]
+) -> Iterator[tuple[list[str], list[bytes]]]:
+    """Header and whole lines, each time there is a header: tables may have been joined.
+
+    A row is one physical line always, so a stray quote harms its own line only.
+    """
+    header: list[str] = []
+    lines: list[bytes] = []
+    num_commas = -1
+    physical = data.split(b"\n")
+    if not physical[-1]:
+        physical.pop()  # what follows the last line's end
+    for line in physical:
+        is_header = b"run_id" in line and {"run_id", "status"} <= set(cells := _cells(line))
+        if is_header and len(set(cells)) == len(cells):
+            if header:
+                yield header, lines
+            header, lines, num_commas = cells, [], len(cells) - 1
+        elif header:
+            if line.count(b",") == num_commas and b'"' not in line:
+                lines.append(line)
+            elif whole := _whole(line, num_commas):
+                lines.append(whole)
+            else:
+                skipped[TORN if line.strip() else EMPTY] += 1
+        elif is_header:
+            raise UserError(f"{path}: a column twice in its header; mend it, or {HOW_TO_MAKE}")
+        elif line.strip():
+            raise UserError(
+                f"{path} is no results table (no columns run_id and status in its first line): "
+                f"name another, or {HOW_TO_MAKE}"
+            )
+    yield header, lines
+
+
+def _cells(line: bytes) -> list[str]:
+    return next(csv.reader([line.decode()]))
+
+
+QUOTED = re.compile(rb'"(?<![^,]")[^"]*+(?:""[^"]*+)*+"(?![^,])')
+"""A whole cell in quotes."""
+
+
+def _whole(line: bytes, num_commas: int) -> bytes | None:
+    """The line with its quotes in order, or None if it has more or fewer cells."""
+    bare = QUOTED.sub(b"", line) if b'"' in line else line
+    if b'"' not in bare:
+        return line if bare.count(b",") == num_commas else None
+    if len(cells := _cells(line)) != num_commas + 1:
+        return None
+    out = io.StringIO()
+    csv.writer(out, lineterminator="").writerow(cells)
+    return out.getvalue().encode()
+
+
+def _typed(header: list[str], lines: list[bytes], skipped: Counter[str]) -> pd.DataFrame:
+    dtypes = {name: DTYPES.get(name, TEXT) for name in header}
+    numbers = [name for name in header if dtypes[name] in ("Int64", "float64")]
+    if not lines:
+        return pd.DataFrame({name: pd.Series(dtype=dtypes[name]) for name in header})
+    # Numbers are inferred, since a column that was told to be one would refuse a bad cell.
+    frame = pd.read_csv(
+        io.BytesIO(b"\n".join(lines)),
+        names=header,
+        header=None,
+        index_col=False,
+        dtype=cast(Any, {name: TEXT for name in header if name not in numbers}),
+        na_values={name: ["", "nan", "NaN"] if name in numbers else [""] for name in header},
+        keep_default_na=False,
+        lineterminator="\n",
+        low_memory=False,
+    )
+    columns = {name: _as(dtypes[name], frame[name]) for name in header}
+    others = [name for name in header if dtypes[name] != TEXT]
+    lost = sum(int(frame[name].count() - columns[name].count()) for name in others)
+    skipped["unfit cell{s} read as empty"] += lost
+    return pd.DataFrame(columns)
+
+
+def _as(dtype: str, column: "pd.Series[Any]") -> "pd.Series[Any]":
+    """The column in its type; NA where a cell does not fit it."""
+    if dtype == "boolean":
+        return column.map({"True": True, "False": False}).astype("boolean")
+    if dtype == TIME:
+        return pd.to_datetime(column, utc=True, errors="coerce", format="ISO8601").astype(TIME)
+    if dtype == TEXT:
+        return column
+    if column.dtype == bool:  # "True" in every row is no number
+        column = column.astype(object).map(str)
+    values = pd.to_numeric(column, errors="coerce").astype("float64")
+    if dtype == "float64":
+        return values.where(np.isfinite(values))
+    return values.where((values == np.floor(values)) & (values.abs() < 2**53)).astype("Int64")
+
+
+def _with_all_columns(frame: pd.DataFrame) -> pd.DataFrame:
+    """In the order of RunRecord, columns that the tables lack added."""
+    groups = [str(name) for name in frame if name not in DTYPES]
+    groups += [name for name in GROUPS if name not in groups]
+    first, rest = list(DTYPES)[:2], list(DTYPES)[2:]
+    names = [*first, *groups, *rest]
+    missing = {
+        name: pd.Series(index=frame.index, dtype=cast(Any, DTYPES.get(name, TEXT)))
+        for name in names
+        if name not in frame
+    }
+    return pd.concat([frame, pd.DataFrame(missing)], axis="columns")[names]
