@@ -44,7 +44,7 @@ RETRY = "retry"
 RETRY_OF = "retry_of"
 ATTEMPT = "attempt"
 
-TOLD = 100
+TOLD = 50
 """Of so many rejected points every sampler is told; then only of those nearer to the budget than
 all but `NEAREST`. A sampler learns from few of them, and the time that it takes grows with all."""
 
