@@ -1,11 +1,15 @@
 """What several tests share: the real command line, the real MNIST where it is, composed configs."""
 
 import json
+import multiprocessing
 import os
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import pandas as pd
@@ -23,7 +27,7 @@ torch.set_num_threads(1)
 # A run of a second: digits, a handful of steps.
 TINY = ["data=digits", "debug=fast", "trainer.limit_train=128", "trainer.limit_val=100"]
 
-Cli = Callable[..., subprocess.CompletedProcess[str]]
+Cli = Callable[..., "Done"]
 
 
 def choices(group: str) -> list[str]:
@@ -52,21 +56,70 @@ def environment(**extra: str) -> dict[str, str]:
     return {**kept, "MNIST_SWEEP_DATA": "no-data-here", "OMP_NUM_THREADS": "1", **extra}
 
 
+@dataclass(frozen=True)
+class Done:
+    returncode: int | None
+    stdout: str
+    stderr: str
+
+
+# Starting Python and importing torch takes most of a command's time, so the commands here are
+# children of one process that has imported it, as a search's own workers are.
+SERVER = multiprocessing.get_context("forkserver")
+SERVER.set_forkserver_preload(["mnist_sweep.search.controller", __name__, "sklearn.datasets"])
+
+
+def be_the_command(
+    module: str, folder: Path, outputs: list[str], arguments: list[str], extra: dict[str, str]
+) -> None:
+    """`python -m <module>`, but for the start of Python. outputs: files, of stdout and stderr."""
+    os.chdir(folder)
+    sys.path.insert(0, "")
+    for number, path in enumerate(outputs, start=1):
+        os.dup2(os.open(path, os.O_WRONLY), number)
+    env = environment(**extra)
+    os.environ.clear()
+    os.environ.update(env)
+    sys.argv = [module, *arguments]
+    for name in ("mnist_sweep.cli", "mnist_sweep.configs"):  # read the environment when imported
+        sys.modules.pop(name, None)
+    runpy.run_module(module, run_name="__main__", alter_sys=True)
+
+
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
-    """`cli("model=ds_cnn", ...)` runs `python -m mnist_sweep` in an empty folder."""
+    """`cli("model=ds_cnn", ...)` is `python -m mnist_sweep model=ds_cnn ...` in an empty folder."""
 
-    def call(
-        *arguments: str, module: str = "mnist_sweep", **extra: str
-    ) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", module, *arguments],
+    def call(*arguments: str, module: str = "mnist_sweep", **extra: str) -> Done:
+        with NamedTemporaryFile("r") as stdout, NamedTemporaryFile("r") as stderr:
+            outputs = [stdout.name, stderr.name]
+            process = SERVER.Process(
+                target=be_the_command,
+                args=(module, tmp_path, outputs, list(arguments), extra),
+                daemon=False,
+            )
+            process.start()
+            process.join(240)
+            process.kill()
+            return Done(process.exitcode, stdout.read(), stderr.read())
+
+    return call
+
+
+@pytest.fixture
+def new_python(tmp_path: Path) -> Cli:
+    """`cli` in a Python of its own: for what that reads at its start, and for launchers' pools."""
+
+    def call(*arguments: str, **extra: str) -> Done:
+        done = subprocess.run(
+            [sys.executable, "-m", "mnist_sweep", *arguments],
             cwd=tmp_path,
             env=environment(**extra),
             capture_output=True,
             text=True,
             timeout=240,
         )
+        return Done(done.returncode, done.stdout, done.stderr)
 
     return call
 

@@ -263,7 +263,13 @@ def test_what_answers_at_once_imports_no_torch(module: str) -> None:
 # Experiments
 
 
-@pytest.mark.parametrize("experiment", choices("experiment"))
+@pytest.mark.parametrize(
+    "experiment",
+    [
+        name if name in ("rf_cnn", "ds_cnn_long") else pytest.param(name, marks=pytest.mark.slow)
+        for name in choices("experiment")
+    ],
+)
 def test_any_choice_replaces_that_of_an_experiment(experiment: str) -> None:
     for group in ("model", "optimizer", "scheduler", "augmentation", "protocol", "debug"):
         for choice in choices(group):

@@ -100,7 +100,11 @@ def test_it_shows_a_search_that_goes_on_and_what_is_noted_there_does_no_harm(
     dashboard.ask(f"{url}/note", "PUT", {"body": "watch this", "version": 1})
     done = cli(*SEARCH, "hydra.sweeper.n_trials=2")
     assert done.returncode == 0, done.stderr
-    shown = dashboard.ask(f"{url}?after=0")
+    for _ in range(60):  # it looks again every few seconds
+        shown = dashboard.ask(f"{url}?after=0")
+        if len(shown["trials"]) == 2:
+            break
+        time.sleep(0.5)
     assert [trial["state"] for trial in shown["trials"]] == ["Complete", "Complete"]
     assert shown["note"]["body"] == "watch this"
 

@@ -365,13 +365,13 @@ def test_a_missing_package_is_the_users_to_install(
     assert str(caught.value) == NEEDS.format(extra)
 
 
-def test_a_search_with_a_missing_package_does_not_begin(cli: Cli, tmp_path: Path) -> None:
+def test_a_search_with_a_missing_package_does_not_begin(new_python: Cli, tmp_path: Path) -> None:
     stub = tmp_path / "stub" / "wandb"
     stub.mkdir(parents=True)
     (stub / "__init__.py").write_text("raise ModuleNotFoundError('No module', name='wandb')")
     path = os.pathsep.join([str(stub.parent), os.environ.get("PYTHONPATH", "")])
     search = ["hydra/sweeper=search", "hydra.sweeper.n_trials=1", "optimizer.lr=interval(0.001,1)"]
-    done = cli("-m", *search, *TINY, "logger=wandb", PYTHONPATH=path)
+    done = new_python("-m", *search, *TINY, "logger=wandb", PYTHONPATH=path)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == f"error: {NEEDS.format('wandb')}\n"
     assert not (tmp_path / "outputs" / "results.csv").exists()

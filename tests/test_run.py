@@ -190,7 +190,10 @@ def wait_for_epochs(process: "subprocess.Popen[str]", folder: Path, count: int) 
     raise AssertionError("no epoch within a minute")
 
 
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "how",
+    [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow), signal.SIGKILL],
+)
 def test_an_ended_run_resumes_to_the_unbroken_result(
     cli: Cli, tmp_path: Path, how: signal.Signals
 ) -> None:
@@ -339,8 +342,10 @@ def test_a_multirun_compares_variants_in_its_own_table(cli: Cli, tmp_path: Path)
     assert {row["run_id"] for row in again.rows()} == set(own.run_id)
 
 
-def test_parallel_launcher_workers_share_one_table(cli: Cli, tmp_path: Path) -> None:
-    done = cli("-m", *TINY, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1,2,3")
+def test_parallel_launcher_workers_share_one_table(new_python: Cli, tmp_path: Path) -> None:
+    done = new_python(
+        "-m", *TINY, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "seed=0,1,2,3"
+    )
     assert done.returncode == 0, done.stderr
     table = read_table(tmp_path)
     assert sorted(table.seed) == [0, 1, 2, 3] and set(table.status) == {"completed"}
@@ -373,9 +378,9 @@ def test_the_stock_optuna_sweeper_maximises_val_acc(cli: Cli, tmp_path: Path) ->
     assert best == pytest.approx(table.val_acc.max())
 
 
-def test_workers_do_not_download(cli: Cli, tmp_path: Path) -> None:
+def test_workers_do_not_download(new_python: Cli, tmp_path: Path) -> None:
     """In a sweep the controller fetches; a worker that finds nothing says so and fails."""
-    done = cli(
+    done = new_python(
         "-m", "data=mnist", "data.download=false", "hydra/launcher=joblib", "seed=0,1",
         "hydra.launcher.n_jobs=2",
     )  # fmt: skip

@@ -2,7 +2,6 @@
 
 import fcntl
 import math
-import multiprocessing
 import os
 import pty
 import re
@@ -12,9 +11,7 @@ import subprocess
 import sys
 import termios
 from collections import Counter
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from importlib import import_module
+from collections.abc import Iterable
 from itertools import product
 from pathlib import Path
 from statistics import fmean
@@ -31,7 +28,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.cells import cell_len
 
 from mnist_sweep.profile import count_params
-from tests.conftest import Cli, environment, make_experiment, read_result, read_table
+from tests.conftest import Cli, Done, environment, make_experiment, read_result, read_table
 
 # A training of a moment, in which the learning rate does make a difference.
 SMALL = [
@@ -63,60 +60,12 @@ def small(*arguments: str) -> list[str]:
     return [given for given in SMALL if given.partition("=")[0] not in keys]
 
 
-@dataclass(frozen=True)
-class Done:
-    returncode: int | None
-    stdout: str
-    stderr: str
-
-
-# Starting Python and importing torch takes most of a command's time, so the commands here are
-# children of one process that has imported it, as the search's own workers are.
-SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["mnist_sweep.search.controller", __name__, "sklearn.datasets"])
-
-
-def be_the_command(folder: Path, arguments: list[str], extra: dict[str, str]) -> None:
-    """`python -m mnist_sweep`, but for the start of Python."""
-    os.chdir(folder)
-    sys.path.insert(0, "")
-    for number, name in ((1, "stdout"), (2, "stderr")):
-        os.dup2(os.open(f".{name}", os.O_CREAT | os.O_WRONLY | os.O_TRUNC), number)
-    env = environment(**extra)
-    os.environ.clear()
-    os.environ.update(env)
-    sys.argv = ["mnist_sweep", *arguments]
-    for name in ("mnist_sweep.cli", "mnist_sweep.configs"):  # read the environment when imported
-        sys.modules.pop(name, None)
-    sys.exit(import_module("mnist_sweep.cli").main())
-
-
-Command = Callable[..., Done]
-
-
 @pytest.fixture
-def command(tmp_path: Path) -> Command:
-    """`command("-m", ...)` is `cli`, sooner."""
-
-    def call(*arguments: str, **extra: str) -> Done:
-        process = SERVER.Process(
-            target=be_the_command, args=(tmp_path, list(arguments), extra), daemon=False
-        )
-        process.start()
-        process.join(240)
-        process.kill()
-        texts = [(tmp_path / f".{name}").read_text() for name in ("stdout", "stderr")]
-        return Done(process.exitcode, *texts)
-
-    return call
-
-
-@pytest.fixture
-def search(command: Command) -> Command:
+def search(cli: Cli) -> Cli:
     """`search("optimizer.lr=...")` searches with small trainings, one after another, in `sweep`."""
 
     def call(*arguments: str, **extra: str) -> Done:
-        return command(*SEARCH, ONE_JOB, *small(*arguments), *arguments, **extra)
+        return cli(*SEARCH, ONE_JOB, *small(*arguments), *arguments, **extra)
 
     return call
 
@@ -204,7 +153,7 @@ def stock_study(folder: Path) -> optuna.Study:
 
 @pytest.mark.parametrize("source", ["command line", "file"])
 def test_the_points_values_and_results_file_are_those_of_the_stock_sweeper(
-    command: Command, tmp_path: Path, source: str
+    cli: Cli, tmp_path: Path, source: str
 ) -> None:
     """From a file, a key that the command line fixes is not searched."""
     if source == "command line":
@@ -215,7 +164,7 @@ def test_the_points_values_and_results_file_are_those_of_the_stock_sweeper(
         space = [*write_sweep(tmp_path, "mine", text), "trainer.epochs=2"]
     net = "model=ds_cnn_v3_code"
     for sweeper in ("optuna", "search"):
-        done = command(*sweeper_arguments(sweeper, 3), *small(*SPACE, net), net, *space)
+        done = cli(*sweeper_arguments(sweeper, 3), *small(*SPACE, net), net, *space)
         assert done.returncode == 0, done.stderr
     stock, ours = stock_study(tmp_path).trials, trials_of(tmp_path, "search")
     assert len(stock) == len(ours) == 3
@@ -234,7 +183,7 @@ def test_the_points_values_and_results_file_are_those_of_the_stock_sweeper(
 
 
 def test_a_custom_search_space_suggests_what_it_does_for_the_stock_sweeper(
-    command: Command, tmp_path: Path
+    cli: Cli, tmp_path: Path
 ) -> None:
     (tmp_path / "mine.py").write_text(
         "def extend(config, trial):\n"
@@ -243,7 +192,7 @@ def test_a_custom_search_space_suggests_what_it_does_for_the_stock_sweeper(
         "    trial.suggest_int('trainer.batch_size', 16, 16 + config.seed)\n"
     )
     for sweeper in ("optuna", "search"):
-        done = command(
+        done = cli(
             *sweeper_arguments(sweeper, 4),
             *small("trainer.batch_size"),
             "seed=16",
@@ -258,12 +207,12 @@ def test_a_custom_search_space_suggests_what_it_does_for_the_stock_sweeper(
     assert {len(trial.params) for trial in ours} == {3, 4}
 
 
-def test_a_custom_search_space_needs_the_users_word(search: Command, tmp_path: Path) -> None:
+def test_a_custom_search_space_needs_the_users_word(search: Cli, tmp_path: Path) -> None:
     done = search(LR, "hydra.sweeper.custom_search_space=os.system")
     assert_refused(done, tmp_path, "hydra.sweeper.custom_search_space", "os.system")
 
 
-def test_a_grid_is_every_combination_once(search: Command, tmp_path: Path) -> None:
+def test_a_grid_is_every_combination_once(search: Cli, tmp_path: Path) -> None:
     done = search(
         "optimizer.lr=0.01,0.02", "trainer.ema_horizon=range(0.5, 2, 0.5)",
         "trainer.batch_size=range(16, 33, 16)", "optimizer=sgd", GRID,
@@ -274,9 +223,7 @@ def test_a_grid_is_every_combination_once(search: Command, tmp_path: Path) -> No
     assert Counter(rows_of(tmp_path).status) == {"completed": 12}
 
 
-def test_several_objectives_give_the_front_that_optuna_gives(
-    search: Command, tmp_path: Path
-) -> None:
+def test_several_objectives_give_the_front_that_optuna_gives(search: Cli, tmp_path: Path) -> None:
     done = search(
         "model=ds_cnn_v3_code,ds_cnn,rf_cnn",
         "optimizer.lr=0.001,0.02",
@@ -320,7 +267,7 @@ class Net(nn.Sequential):
 
 
 @pytest.fixture
-def failing(tmp_path: Path, command: Command) -> Command:
+def failing(tmp_path: Path, cli: Cli) -> Cli:
     """A search with a net that fails where `model.fails` says so."""
     (tmp_path / "mine.py").write_text(FAILS)
     model = tmp_path / "mine" / "model"
@@ -328,7 +275,7 @@ def failing(tmp_path: Path, command: Command) -> Command:
     (model / "failing.yaml").write_text("_target_: mine.Net\ninputs: 784\nfails: false\n")
 
     def call(*arguments: str) -> Done:
-        return command(
+        return cli(
             "--config-dir", "mine", *SEARCH, ONE_JOB, *small("model"), "model=failing",
             *arguments, GRID, MNIST_SWEEP_TARGETS="mine.Net",
         )  # fmt: skip
@@ -339,7 +286,7 @@ def failing(tmp_path: Path, command: Command) -> Command:
 HALF_FAIL = ["model.fails=true,false", "optimizer.lr=0.01,0.02"]
 
 
-def test_failures_are_rows_and_the_sweep_goes_on(failing: Command, tmp_path: Path) -> None:
+def test_failures_are_rows_and_the_sweep_goes_on(failing: Cli, tmp_path: Path) -> None:
     done = failing(*HALF_FAIL, "hydra.sweeper.max_failure_rate=1", "hydra.sweeper.max_retries=0")
     assert done.returncode == 0, done.stderr
     rows = rows_of(tmp_path)
@@ -355,9 +302,7 @@ def test_failures_are_rows_and_the_sweep_goes_on(failing: Command, tmp_path: Pat
     assert results_of(tmp_path)["best_value"] == rows.val_acc.max()
 
 
-def test_a_failed_trial_is_tried_again_as_often_as_allowed(
-    failing: Command, tmp_path: Path
-) -> None:
+def test_a_failed_trial_is_tried_again_as_often_as_allowed(failing: Cli, tmp_path: Path) -> None:
     done = failing(*HALF_FAIL, "hydra.sweeper.max_failure_rate=1", "hydra.sweeper.max_retries=2")
     assert done.returncode == 0, done.stderr
     rows = rows_of(tmp_path)
@@ -366,7 +311,7 @@ def test_a_failed_trial_is_tried_again_as_often_as_allowed(
     assert rows.trial.is_unique
 
 
-def test_too_many_failures_stop_the_sweep(failing: Command, tmp_path: Path) -> None:
+def test_too_many_failures_stop_the_sweep(failing: Cli, tmp_path: Path) -> None:
     done = failing(*HALF_FAIL, "hydra.sweeper.max_failure_rate=0")
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1 and "max_failure_rate=0" in done.stderr
@@ -376,7 +321,7 @@ def test_too_many_failures_stop_the_sweep(failing: Command, tmp_path: Path) -> N
     assert f"trial {rows[rows.status == 'failed'].trial.item()}:" in done.stderr
 
 
-def test_a_net_that_cannot_be_made_does_not_end_the_sweep(failing: Command, tmp_path: Path) -> None:
+def test_a_net_that_cannot_be_made_does_not_end_the_sweep(failing: Cli, tmp_path: Path) -> None:
     done = failing(
         "model.inputs=784,100", "hydra.sweeper.max_failure_rate=1", "hydra.sweeper.max_retries=0"
     )
@@ -385,7 +330,7 @@ def test_a_net_that_cannot_be_made_does_not_end_the_sweep(failing: Command, tmp_
     assert len(rows) == 2 and Counter(rows.status)["completed"] == 1
 
 
-def test_a_diverged_trial_is_a_row_and_no_value(search: Command, tmp_path: Path) -> None:
+def test_a_diverged_trial_is_a_row_and_no_value(search: Cli, tmp_path: Path) -> None:
     done = search("optimizer=sgd", "optimizer.lr=0.01,1e30", GRID)
     assert done.returncode == 0, done.stderr
     rows = rows_of(tmp_path).set_index("lr")
@@ -395,7 +340,7 @@ def test_a_diverged_trial_is_a_row_and_no_value(search: Command, tmp_path: Path)
     assert results_of(tmp_path)["best_params"] == {"optimizer.lr": 0.01}
 
 
-def test_a_point_that_diverged_is_not_trained_again(search: Command, tmp_path: Path) -> None:
+def test_a_point_that_diverged_is_not_trained_again(search: Cli, tmp_path: Path) -> None:
     done = search("optimizer=sgd", "optimizer.lr=0.01,0.02,1e30", *RANDOM, NO_PATIENCE)
     assert done.returncode == 0, done.stderr
     assert sorted(rows_of(tmp_path).lr) == [0.01, 0.02, 1e30]
@@ -405,11 +350,11 @@ def test_a_point_that_diverged_is_not_trained_again(search: Command, tmp_path: P
     "sweeper", [["basic"], ["optuna", GRID, "protocol=select"], ["search", GRID, "protocol=select"]]
 )
 def test_a_sweep_of_experiments_goes_with_every_sweeper(
-    command: Command, tmp_path: Path, sweeper: list[str]
+    cli: Cli, tmp_path: Path, sweeper: list[str]
 ) -> None:
     name, *more = sweeper
     short = [*small("model"), "trainer.limit_train=32", "trainer.limit_val=20"]
-    done = command(
+    done = cli(
         "-m", f"hydra/sweeper={name}", "hydra.sweep.dir=sweep", "sweep=rf_cnn_ablation", *short,
         *more,
     )  # fmt: skip
@@ -421,7 +366,7 @@ def test_a_sweep_of_experiments_goes_with_every_sweeper(
     assert rows.set_index("experiment").num_params["rf_cnn_step1"] == 21386
 
 
-def test_a_searched_choice_without_validation_is_said(search: Command) -> None:
+def test_a_searched_choice_without_validation_is_said(search: Cli) -> None:
     done = search("protocol=select,final", GRID)
     assert done.returncode == 2 and "protocol=final has no validation set" in done.stderr
 
@@ -441,7 +386,7 @@ SAMPLERS = {
 
 @pytest.mark.parametrize("sampler", SAMPLERS)
 def test_every_sampler_finishes_exactly_the_trials_asked_for(
-    search: Command, tmp_path: Path, sampler: str
+    search: Cli, tmp_path: Path, sampler: str
 ) -> None:
     given = [f"hydra.sweeper.sampler.{setting}" for setting in SAMPLERS[sampler]]
     done = search(
@@ -460,7 +405,7 @@ def test_every_sampler_finishes_exactly_the_trials_asked_for(
 
 @pytest.mark.parametrize("sampler", ["grid", "brute_force"])
 def test_a_sampler_of_every_point_ends_when_it_has_been_through(
-    search: Command, tmp_path: Path, sampler: str
+    search: Cli, tmp_path: Path, sampler: str
 ) -> None:
     done = search(
         f"hydra/sweeper/sampler={sampler}", "optimizer.lr=0.01,0.02",
@@ -472,7 +417,7 @@ def test_a_sampler_of_every_point_ends_when_it_has_been_through(
     assert points == set(product((0.01, 0.02), (1, 2)))
 
 
-def test_a_grid_can_be_done_in_part(search: Command, tmp_path: Path) -> None:
+def test_a_grid_can_be_done_in_part(search: Cli, tmp_path: Path) -> None:
     assert search("optimizer.lr=0.01,0.02,0.03", GRID, "hydra.sweeper.n_trials=2").returncode == 0
     assert len(finished(tmp_path)) == 2
     assert search("optimizer.lr=0.01,0.02,0.03", GRID).returncode == 0
@@ -496,7 +441,7 @@ PRUNERS = {
 
 @pytest.mark.parametrize("pruner", PRUNERS)
 def test_every_pruner_ends_what_is_not_worth_going_on_with(
-    search: Command, tmp_path: Path, pruner: str
+    search: Cli, tmp_path: Path, pruner: str
 ) -> None:
     done = search(
         f"hydra/sweeper/pruner={pruner}", *PRUNERS[pruner], GRID, "hydra.sweeper.sampler.seed=1",
@@ -523,13 +468,13 @@ def test_every_pruner_ends_what_is_not_worth_going_on_with(
     assert best.params == {"optimizer.lr": 0.01}
 
 
-def test_without_a_pruner_nothing_is_pruned(search: Command, tmp_path: Path) -> None:
+def test_without_a_pruner_nothing_is_pruned(search: Cli, tmp_path: Path) -> None:
     assert search(RATES, GRID, *BY_LOSS, "trainer.epochs=2").returncode == 0
     assert Counter(rows_of(tmp_path).status) == {"completed": 5}
     assert not any(trial.intermediate_values for trial in finished(tmp_path))
 
 
-def test_rungs_train_the_best_of_each_rung_for_longer(search: Command, tmp_path: Path) -> None:
+def test_rungs_train_the_best_of_each_rung_for_longer(search: Cli, tmp_path: Path) -> None:
     """Successive halving as it should be, from what the study and the table say."""
     rungs = [1, 2, 4]
     done = search(
@@ -560,17 +505,13 @@ def test_rungs_train_the_best_of_each_rung_for_longer(search: Command, tmp_path:
     assert rows.index.is_unique and len(read_table(tmp_path)) == 6
 
 
-def test_a_rung_is_a_whole_schedule_of_its_own(
-    search: Command, command: Command, tmp_path: Path
-) -> None:
+def test_a_rung_is_a_whole_schedule_of_its_own(search: Cli, cli: Cli, tmp_path: Path) -> None:
     """Not the beginning of a longer one: a plain run of as many epochs gives the same."""
     assert search("hydra.sweeper.rungs=[1,3]", "optimizer.lr=0.01,0.02", GRID).returncode == 0
     [row] = [row for row in rows_of(tmp_path).itertuples() if row.trial == 0]
     assert row.rung == 3
     for epochs in (1, 3):
-        plain = command(
-            *small("trainer.epochs"), f"trainer.epochs={epochs}", f"optimizer.lr={row.lr}"
-        )
+        plain = cli(*small("trainer.epochs"), f"trainer.epochs={epochs}", f"optimizer.lr={row.lr}")
         assert plain.returncode == 0, plain.stderr
     values = finished(tmp_path)[0].intermediate_values
     last = read_table(tmp_path).tail(2)
@@ -578,7 +519,7 @@ def test_a_rung_is_a_whole_schedule_of_its_own(
 
 
 def test_replicates_are_rows_of_one_configuration_and_the_value_is_their_mean(
-    search: Command, tmp_path: Path
+    search: Cli, tmp_path: Path
 ) -> None:
     done = search("hydra.sweeper.replicates=3", "seed=4", "optimizer.lr=0.01,0.03", GRID, *BY_LOSS)
     assert done.returncode == 0, done.stderr
@@ -592,7 +533,7 @@ def test_replicates_are_rows_of_one_configuration_and_the_value_is_their_mean(
         assert trial.value == fmean(exact)
 
 
-def test_replicates_climb_the_rungs_together(search: Command, tmp_path: Path) -> None:
+def test_replicates_climb_the_rungs_together(search: Cli, tmp_path: Path) -> None:
     done = search(
         "hydra.sweeper.replicates=2", "hydra.sweeper.rungs=[1,2]", GRID, *BY_LOSS,
         "optimizer.lr=0.01,1e-7,1e-8", "hydra.sweeper.sampler.seed=6",
@@ -616,7 +557,7 @@ WIDE = [
 ]  # fmt: skip
 
 
-def search_with_a_budget(search: Command, folder: Path, n_trials: int) -> tuple[Any, Any]:
+def search_with_a_budget(search: Cli, folder: Path, n_trials: int) -> tuple[Any, Any]:
     """Rows and trials of a search most of whose points are over budget."""
     done = search(*WIDE, *RANDOM, f"hydra.sweeper.n_trials={n_trials}", "trainer.limit_train=32")
     assert done.returncode == 0, done.stderr
@@ -642,9 +583,7 @@ def assert_budget_is_kept(rows: pd.DataFrame, trials: list[FrozenTrial], folder:
     assert len(trained(folder)) == len(at_work)
 
 
-def test_points_over_budget_are_rows_that_were_never_trained(
-    search: Command, tmp_path: Path
-) -> None:
+def test_points_over_budget_are_rows_that_were_never_trained(search: Cli, tmp_path: Path) -> None:
     rows, trials = search_with_a_budget(search, tmp_path, 4)
     assert_budget_is_kept(rows, trials, tmp_path)
     rejected = rows[rows.status == "infeasible"]
@@ -662,7 +601,7 @@ def test_points_over_budget_are_rows_that_were_never_trained(
 
 
 def test_samplers_are_told_of_fifty_rejected_points_and_of_nearer_ones(
-    search: Command, tmp_path: Path
+    search: Cli, tmp_path: Path
 ) -> None:
     done = search(*WIDE, *RANDOM, "budget.max_params=100", "hydra.sweeper.max_rejected=160")
     assert done.returncode == 2, done.stderr
@@ -681,7 +620,7 @@ def test_samplers_are_told_of_fifty_rejected_points_and_of_nearer_ones(
 
 
 @pytest.mark.slow
-def test_no_trained_net_is_over_budget_among_500_proposals(search: Command, tmp_path: Path) -> None:
+def test_no_trained_net_is_over_budget_among_500_proposals(search: Cli, tmp_path: Path) -> None:
     rows, trials = search_with_a_budget(search, tmp_path, 30)
     while len(trials) < 500:
         rows, trials = search_with_a_budget(search, tmp_path, len(finished(tmp_path)) + 30)
@@ -689,7 +628,7 @@ def test_no_trained_net_is_over_budget_among_500_proposals(search: Command, tmp_
     assert len(rows[rows.status == "infeasible"]) > len(trials) / 2
 
 
-def test_a_point_that_is_no_valid_net_is_rejected_too(search: Command, tmp_path: Path) -> None:
+def test_a_point_that_is_no_valid_net_is_rejected_too(search: Cli, tmp_path: Path) -> None:
     done = search(
         "model=cnn_space", "model.padding=valid", "model.num_stages=3,4", "model.stage1.units=1,6",
         GRID,
@@ -701,7 +640,7 @@ def test_a_point_that_is_no_valid_net_is_rejected_too(search: Command, tmp_path:
     assert len(trained(tmp_path)) == 1
 
 
-def test_fitted_widths_are_those_of_the_run(search: Command, tmp_path: Path) -> None:
+def test_fitted_widths_are_those_of_the_run(search: Cli, tmp_path: Path) -> None:
     done = search(
         "sweep=arch_20k", "hydra/sweeper/pruner=none", "hydra.sweeper.n_trials=3",
         "budget.max_params=5000", "hydra.sweeper.fit=[model.stage*.width]",
@@ -727,9 +666,7 @@ def is_weight(name: str) -> bool:
     return not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
 
 
-def test_a_stages_parameters_exist_only_where_the_stage_does(
-    search: Command, tmp_path: Path
-) -> None:
+def test_a_stages_parameters_exist_only_where_the_stage_does(search: Cli, tmp_path: Path) -> None:
     text = """
 hydra:
   sweeper:
@@ -824,28 +761,28 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
 
 @pytest.mark.parametrize("mistake", MISTAKES)
 def test_a_mistake_is_one_line_and_nothing_is_trained(
-    search: Command, tmp_path: Path, mistake: str
+    search: Cli, tmp_path: Path, mistake: str
 ) -> None:
     arguments, fragments = MISTAKES[mistake]
     assert_refused(search(*arguments), tmp_path, *fragments)
 
 
 def test_a_search_that_fits_nothing_ends_after_as_many_proposals(
-    search: Command, tmp_path: Path
+    search: Cli, tmp_path: Path
 ) -> None:
     search(LR, "budget.max_params=100", "hydra.sweeper.max_rejected=50")
     assert len(trials_of(tmp_path)) == 50
     assert Counter(rows_of(tmp_path).status) == {"infeasible": 50}
 
 
-def test_a_mistake_does_not_begin_a_study(search: Command, tmp_path: Path) -> None:
+def test_a_mistake_does_not_begin_a_study(search: Cli, tmp_path: Path) -> None:
     """The corrected command is not held to the mistaken one's settings."""
     assert search("optimizer.lrr=choice(1, 2)").returncode == 2
     done = search(LR, "hydra.sweeper.n_trials=1")
     assert done.returncode == 0, done.stderr
 
 
-def test_conditions_in_a_circle_are_refused(search: Command, tmp_path: Path) -> None:
+def test_conditions_in_a_circle_are_refused(search: Cli, tmp_path: Path) -> None:
     text = """
 hydra:
   sweeper:
@@ -870,7 +807,7 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("kind", GARBAGE)
-def test_a_damaged_study_is_said_and_left_alone(search: Command, tmp_path: Path, kind: str) -> None:
+def test_a_damaged_study_is_said_and_left_alone(search: Cli, tmp_path: Path, kind: str) -> None:
     journal = tmp_path / "sweep" / "study.journal"
     journal.parent.mkdir()
     journal.write_text(GARBAGE[kind])
@@ -878,7 +815,7 @@ def test_a_damaged_study_is_said_and_left_alone(search: Command, tmp_path: Path,
     assert journal.read_text() == GARBAGE[kind]
 
 
-def test_a_file_that_is_no_database_is_said_and_left_alone(search: Command, tmp_path: Path) -> None:
+def test_a_file_that_is_no_database_is_said_and_left_alone(search: Cli, tmp_path: Path) -> None:
     (tmp_path / "mine.db").write_text("garbage" * 500)
     done = search(LR, "hydra.sweeper.storage=sqlite:///mine.db")
     assert_refused(done, tmp_path, "hydra.sweeper.storage=sqlite:///mine.db", "not a database")
@@ -886,13 +823,13 @@ def test_a_file_that_is_no_database_is_said_and_left_alone(search: Command, tmp_
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_sweep_directory_that_cannot_be_written_is_said(search: Command, tmp_path: Path) -> None:
+def test_a_sweep_directory_that_cannot_be_written_is_said(search: Cli, tmp_path: Path) -> None:
     (tmp_path / "sweep").mkdir(mode=0o555)
     assert_refused(search(LR), tmp_path, "sweep", "cannot be written")
 
 
 def test_a_study_goes_on_only_with_the_settings_it_was_begun_with(
-    search: Command, tmp_path: Path
+    search: Cli, tmp_path: Path
 ) -> None:
     """The number of trials and of jobs, and where things lie, may change."""
     one = "hydra.sweeper.n_trials=1"
@@ -928,7 +865,7 @@ def finished_in(journal: str) -> int:
 # Going on
 
 
-def test_more_trials_go_on_where_the_study_ended(search: Command, tmp_path: Path) -> None:
+def test_more_trials_go_on_where_the_study_ended(search: Cli, tmp_path: Path) -> None:
     assert search(LR, "hydra.sweeper.n_trials=2", *RANDOM).returncode == 0
     first = [trial.params for trial in finished(tmp_path)]
     for _ in range(2):  # the second time there is nothing to do
@@ -943,7 +880,7 @@ def test_more_trials_go_on_where_the_study_ended(search: Command, tmp_path: Path
 
 
 def test_a_space_smaller_than_n_trials_ends_with_each_point_trained_once(
-    search: Command, tmp_path: Path
+    search: Cli, tmp_path: Path
 ) -> None:
     done = search("optimizer.lr=0.01,0.02,0.03", *RANDOM, NO_PATIENCE)
     assert done.returncode == 0, done.stderr
@@ -953,7 +890,7 @@ def test_a_space_smaller_than_n_trials_ends_with_each_point_trained_once(
     assert all(trial.state == TrialState.FAIL for trial in duplicates)
 
 
-def test_repeats_are_trained_where_they_are_wanted(search: Command, tmp_path: Path) -> None:
+def test_repeats_are_trained_where_they_are_wanted(search: Cli, tmp_path: Path) -> None:
     done = search(
         "optimizer.lr=0.01,0.02", *RANDOM, "hydra.sweeper.n_trials=4",
         "hydra.sweeper.skip_repeats=false",
@@ -964,7 +901,7 @@ def test_repeats_are_trained_where_they_are_wanted(search: Command, tmp_path: Pa
     assert (rows.groupby("lr").val_loss.nunique() == 1).all()
 
 
-def test_the_best_command_runs_the_best_trial_again(search: Command, tmp_path: Path) -> None:
+def test_the_best_command_runs_the_best_trial_again(search: Cli, tmp_path: Path) -> None:
     """To the last digit, by a shell, from a search that has fitted widths and rungs."""
     done = search(
         "sweep=arch_20k", "hydra/sweeper/pruner=none", "hydra.sweeper.rungs=[1,2]",
@@ -987,11 +924,11 @@ def test_the_best_command_runs_the_best_trial_again(search: Command, tmp_path: P
     assert rerun["val_acc"] == results["best_value"]
 
 
-def test_two_jobs_give_what_one_gives(command: Command, cli: Cli, tmp_path: Path) -> None:
-    """The real command, with the pool of workers."""
+def test_two_jobs_give_what_one_gives(cli: Cli, tmp_path: Path) -> None:
+    """With the pool of workers, and without."""
     values = []
-    for n_jobs, run in ((1, command), (2, cli)):
-        done = run(
+    for n_jobs in (1, 2):
+        done = cli(
             *SEARCH, f"hydra.sweep.dir=jobs{n_jobs}", f"hydra.sweeper.n_jobs={n_jobs}", *SMALL,
             "optimizer.lr=0.003,0.01,0.03,0.1", GRID, "hydra.sweeper.replicates=2",
         )  # fmt: skip
@@ -1060,9 +997,7 @@ def test_trials_take_one_line_each_of_a_terminal(tmp_path: Path) -> None:
     )
 
 
-def test_without_a_terminal_brackets_are_shown_as_they_are(
-    failing: Command, tmp_path: Path
-) -> None:
+def test_without_a_terminal_brackets_are_shown_as_they_are(failing: Cli, tmp_path: Path) -> None:
     done = failing(*HALF_FAIL, "hydra.sweeper.max_failure_rate=1", "hydra.sweeper.max_retries=0")
     lines = [line for line in done.stdout.splitlines() if "  failed  " in line]
     assert len(lines) == 2 and all("this one [fails]" in line for line in lines)

@@ -502,6 +502,7 @@ def test_two_controllers_share_the_trials_of_a_study(shared: Search) -> None:
     assert len(by_controller) == 2, "only one of them had trials"
 
 
+@pytest.mark.slow
 def test_a_controller_goes_on_alone_when_the_other_is_killed(shared: Search) -> None:
     first, second = start_two_at_gate(shared, n_jobs=2, n_trials=8)
     lost = {trial.number for trial in shared.running(first)}
@@ -536,6 +537,7 @@ def test_the_password_of_a_storage_is_written_nowhere(search: Search, database: 
     check_secret(search)
 
 
+@pytest.mark.slow
 def test_the_password_is_not_shown_where_the_connection_fails(
     search: Search, server_port: int
 ) -> None:
@@ -569,7 +571,7 @@ def start_at_gate(search: Search, n_jobs: int, n_trials: int) -> Command:
     return command
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("n_jobs", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_ctrl_c_lets_running_trials_finish(search: Search, n_jobs: int) -> None:
     command = start_at_gate(search, n_jobs, n_trials=4)
     command.send(signal.SIGINT)
@@ -588,11 +590,11 @@ def test_ctrl_c_lets_running_trials_finish(search: Search, n_jobs: int) -> None:
 @pytest.mark.parametrize(
     ("how", "n_jobs"),
     [
-        pytest.param("Ctrl-C twice", 1, id="twice-1"),
-        pytest.param("Ctrl-C twice", 2, id="twice-2"),
-        pytest.param("SIGTERM", 1, id="term-1"),
+        pytest.param("Ctrl-C twice", 1, id="twice-1", marks=pytest.mark.slow),
+        pytest.param("Ctrl-C twice", 2, id="twice-2", marks=pytest.mark.slow),
+        pytest.param("SIGTERM", 1, id="term-1", marks=pytest.mark.slow),
         pytest.param("SIGTERM", 2, id="term-2"),
-        pytest.param("SIGTERM to all", 2, id="term-all-2"),
+        pytest.param("SIGTERM to all", 2, id="term-all-2", marks=pytest.mark.slow),
     ],
 )
 def test_stopped_at_once_trials_are_interrupted_and_tried_again(
@@ -625,6 +627,7 @@ def test_stopped_at_once_trials_are_interrupted_and_tried_again(
     assert {trial.user_attrs["config"] for trial in stopped} <= configs
 
 
+@pytest.mark.slow
 def test_ctrl_c_while_workers_start_is_no_failure(search: Search) -> None:
     search.arguments = [LR, "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=2"]
     command = search.start()
@@ -703,7 +706,7 @@ def test_without_a_pool_an_exception_costs_its_trial_alone(search: Search) -> No
     assert len(table) == 4
 
 
-@pytest.mark.parametrize("n_jobs", [1, 2])
+@pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_too_many_failures_end_the_search_which_can_be_mended(search: Search, n_jobs: int) -> None:
     search.arguments = [
         *("optimizer.lr=choice(0.01,0.02,0.03,0.04,0.05)", MOODY_TARGET),
@@ -723,7 +726,7 @@ def test_too_many_failures_end_the_search_which_can_be_mended(search: Search, n_
     check_books(search, 5)
 
 
-@pytest.mark.parametrize("where", ["__init__", "forward"])
+@pytest.mark.parametrize("where", ["__init__", pytest.param("forward", marks=pytest.mark.slow)])
 def test_a_net_that_cannot_be_made_costs_its_trial_alone(search: Search, where: str) -> None:
     """The controller makes each net too, to count its parameters."""
     fails = "if self.mood == 2: raise RuntimeError('no net')"

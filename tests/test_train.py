@@ -78,7 +78,13 @@ def test_training_equals_a_plain_torch_loop() -> None:
         torch.testing.assert_close(result.weights[name], value, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("model", choices("model"))
+@pytest.mark.parametrize(
+    "model",
+    [
+        name if name in ("ds_cnn", "cnn_space") else pytest.param(name, marks=pytest.mark.slow)
+        for name in choices("model")
+    ],
+)
 def test_every_combination_with_a_model_trains_a_few_steps(model: str) -> None:
     """optimizer x scheduler x augmentation: finite weights that moved."""
     base = make_experiment("data=digits", "trainer.epochs=2", "trainer.batch_size=8")
