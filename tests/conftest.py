@@ -23,6 +23,7 @@ from mnist_sweep.configs import CONF, RECIPE_PARTS, TARGETS
 from mnist_sweep.experiment import Experiment, to_experiment
 
 torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # of all processes to come
 
 # A run of a second: digits, a handful of steps.
 TINY = ["data=digits", "debug=fast", "trainer.limit_train=128", "trainer.limit_val=100"]
@@ -110,9 +111,9 @@ def cli(tmp_path: Path) -> Cli:
 def new_python(tmp_path: Path) -> Cli:
     """`cli` in a Python of its own: for what that reads at its start, and for launchers' pools."""
 
-    def call(*arguments: str, **extra: str) -> Done:
+    def call(*arguments: str, module: str = "mnist_sweep", **extra: str) -> Done:
         done = subprocess.run(
-            [sys.executable, "-m", "mnist_sweep", *arguments],
+            [sys.executable, "-m", module, *arguments],
             cwd=tmp_path,
             env=environment(**extra),
             capture_output=True,

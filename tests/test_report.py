@@ -852,9 +852,9 @@ def test_the_leaderboard_imports_pandas_alone(tmp_path: Path) -> None:
     assert "by val_acc" in text and slow == {"pandas"}
 
 
-def test_a_terminal_without_these_signs_gets_plain_ones(cli: Cli, tmp_path: Path) -> None:
+def test_a_terminal_without_these_signs_gets_plain_ones(new_python: Cli, tmp_path: Path) -> None:
     a_sweep(tmp_path)
-    done = cli(module="mnist_sweep.report", PYTHONIOENCODING="ascii")
+    done = new_python(module="mnist_sweep.report", PYTHONIOENCODING="ascii")
     assert done.returncode == 0 and "99.01 +- 0.01" in done.stdout
 
 
