@@ -1,9 +1,11 @@
 """What went wrong, said in one line each: mistakes of the user's, and failures."""
 
+import argparse
 import difflib
 import os
 import sys
 from collections.abc import Callable, Iterable
+from typing import NoReturn
 
 from pydantic import ValidationError
 
@@ -36,6 +38,13 @@ def validation_message(error: ValidationError, group: str) -> str:
             case _:
                 findings.append(f"{key}={finding['input']}: {problem[0].lower()}{problem[1:]}")
     return "; ".join(findings)
+
+
+class Parser(argparse.ArgumentParser):
+    """Wrong arguments are UserErrors, too."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UserError(f"{message}; {self.prog} --help has the usage")
 
 
 def exit_code(main: Callable[[], None]) -> int:

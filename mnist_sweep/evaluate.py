@@ -1,6 +1,5 @@
 """A saved net on the test set once more: `python -m mnist_sweep.evaluate RUN`."""
 
-import argparse
 import hashlib
 import io
 import math
@@ -13,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_sweep.config import NUM_CLASSES
-from mnist_sweep.errors import UserError, exit_code
+from mnist_sweep.errors import Parser, UserError, exit_code
 from mnist_sweep.record import RunRecord, write_whole
 from mnist_sweep.saved import RUN_HELP, SavedRun, find_run
 
@@ -35,7 +34,7 @@ def main() -> int:
 
 
 def _main() -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m mnist_sweep.evaluate",
         description="Evaluates a saved net on its test set once more: accuracy by class, the "
         f"confusion matrix, the images it gets wrong ({PREDICTIONS}, {CONFUSION}, {MISTAKES}).",
@@ -45,6 +44,8 @@ def _main() -> None:
         "-o", "--out", type=Path, metavar="FOLDER", help="for the files (default: the run's own)"
     )
     arguments = parser.parse_args()
+    if arguments.out is not None and arguments.out.exists() and not arguments.out.is_dir():
+        raise UserError(f"-o {arguments.out}: is a file; give a folder")
     run = find_run(arguments.run)
     data = run.data()
     frame = _predict(run, data)

@@ -3,7 +3,6 @@
 The file is written only once onnxruntime has given torch's answers on the test images.
 """
 
-import argparse
 import errno
 import logging
 import os
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnist_sweep.config import IMAGE_SIZE, NUM_CLASSES
-from mnist_sweep.errors import FailureError, UserError, exit_code
+from mnist_sweep.errors import FailureError, Parser, UserError, exit_code
 from mnist_sweep.evaluate import logits_of
 from mnist_sweep.saved import RUN_HELP, SavedRun, find_run
 
@@ -43,7 +42,7 @@ def main() -> int:
 
 
 def _main() -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m mnist_sweep.export",
         description="Exports a saved net as ONNX, checked against torch on the test images.",
     )

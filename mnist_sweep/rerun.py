@@ -6,7 +6,6 @@ directory and a row of its own. On the same machine and code a CPU run comes out
 bit, and `--check` compares.
 """
 
-import argparse
 import math
 import shlex
 import signal
@@ -30,7 +29,7 @@ from pydantic import ValidationError
 
 from mnist_sweep.cli import EXIT_USER_ERROR, word
 from mnist_sweep.configs import CONF, TARGETS
-from mnist_sweep.errors import FailureError, UserError, exit_code, validation_message
+from mnist_sweep.errors import FailureError, Parser, UserError, exit_code, validation_message
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.record import HISTORY, MODEL, RESULT, RunRecord
 from mnist_sweep.saved import CONFIG, RUN_HELP, SavedRun, find_run
@@ -61,7 +60,7 @@ def main() -> int:
 
 
 def _main() -> None:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="python -m mnist_sweep.rerun",
         description="Runs a run again: the same config, seed, data and threads, a new directory.",
     )

@@ -148,6 +148,7 @@ def as_numbers(items: Any) -> dict[str, float]:
     return {key: float(text) for key, text in named.items() if not key.startswith("_")}
 
 
+@pytest.mark.slow
 def test_an_interrupted_and_resumed_run_is_logged_once_and_has_the_same_bits(
     cli: Cli, mine: dict[str, str], tmp_path: Path
 ) -> None:

@@ -910,6 +910,15 @@ def test_two_configurations_are_compared_on_seeds_and_on_predictions(
     assert f"seed 0: {mcnemar_words(*only, names)}" in text
 
 
+def test_a_trial_that_was_run_again_keeps_its_name() -> None:
+    lines = leaderboard(
+        frame(record(1, "c1", study="s", trial=3), record(2, "c1"), record(3, "c2"))
+    )
+    by_config = lines.set_index("config_hash")
+    assert by_config.label["c1"] == "s #3" and by_config.n["c1"] == 1
+    assert by_config.run_ids["c1"] == ["r000000002"], "the latest counts"
+
+
 def test_a_run_is_named_in_many_ways(tmp_path: Path) -> None:
     runs = frame(
         record(1, "c123456", study="s", trial=7), record(2, "c129999"), record(3, "c129999", 1)
@@ -917,7 +926,10 @@ def test_a_run_is_named_in_many_ways(tmp_path: Path) -> None:
     for name in ("c123456", "c123", "r000000001", "s/7", "multirun/1", "./multirun/1/"):
         assert configuration(name, runs) == "c123456"
     assert configuration("r000000003", runs) == "c129999"
-    for name, problem in {"c12": "could be any of c123456, c129999", "c1": "no such run"}.items():
+    for name, problem in {
+        "c12": "could be any of c123456, c129999",
+        "c1": "give at least 3 char",
+    }.items():
         with pytest.raises(UserError, match=f"compare {name}: {problem}"):
             configuration(name, runs)
 

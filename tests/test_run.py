@@ -164,7 +164,7 @@ def test_a_diverging_run_ends_as_diverged_with_its_epoch(cli: Cli, tmp_path: Pat
     assert "optimizer.lr" in done.stderr and "Traceback" not in done.stderr
 
 
-LONG = ["data=digits", "trainer.epochs=30", "seed=5", "optimizer.lr=0.003"]
+LONG = ["data=digits", "trainer.epochs=14", "seed=5", "optimizer.lr=0.003"]
 
 
 def start(tmp_path: Path) -> "subprocess.Popen[str]":
@@ -206,7 +206,7 @@ def test_an_ended_run_resumes_to_the_unbroken_result(
     else:
         assert process.returncode == 130
         [row] = read_table(tmp_path).to_dict("records")
-        assert row["status"] == "interrupted" and 2 <= row["epochs_done"] < 30
+        assert row["status"] == "interrupted" and 2 <= row["epochs_done"] < 14
 
     resumed = cli(f"resume={run_dir.relative_to(tmp_path)}")
     assert resumed.returncode == 0, resumed.stderr

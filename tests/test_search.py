@@ -1,6 +1,7 @@
 """The search as a user runs it: whole commands, the study and the tables they leave."""
 
 import fcntl
+import html
 import math
 import os
 import pty
@@ -466,6 +467,19 @@ def test_every_pruner_ends_what_is_not_worth_going_on_with(
         assert read_result(tmp_path / row.run_dir)["status"] == row.status
     best = finished(tmp_path)[results_of(tmp_path)["best_trial"]]
     assert best.params == {"optimizer.lr": 0.01}
+
+
+def test_a_search_leaves_its_command(search: Cli, cli: Cli, tmp_path: Path) -> None:
+    assert search(LR, "hydra.sweeper.n_trials=1").returncode == 0
+    assert search(LR, "hydra.sweeper.n_trials=2").returncode == 0
+    overrides = OmegaConf.load(tmp_path / "sweep" / "multirun.yaml").hydra.overrides
+    assert LR in overrides.task and "hydra.sweeper.n_trials=2" in overrides.hydra
+    shown = cli("html", "sweep", module="mnist_sweep.report")
+    assert shown.returncode == 0, shown.stderr
+    page = (tmp_path / "report.html").read_text()
+    command = re.search(r"<code[^>]*>(python -m mnist_sweep -m [^<]*)</code>", page)
+    assert command is not None
+    assert {LR, "hydra.sweeper.n_trials=2"} <= set(shlex.split(html.unescape(command[1])))
 
 
 def test_without_a_pruner_nothing_is_pruned(search: Cli, tmp_path: Path) -> None:

@@ -672,6 +672,7 @@ def test_a_bad_trial_costs_itself_alone(search: Search) -> None:
     assert {errors[0.02], errors[0.03], errors[1e30]} <= reasons
 
 
+@pytest.mark.slow
 def test_what_fails_once_is_tried_again(search: Search) -> None:
     set_moods(search, {"0.02": "once raise", "0.03": "once die"})
     search.arguments = [
@@ -706,7 +707,8 @@ def test_without_a_pool_an_exception_costs_its_trial_alone(search: Search) -> No
     assert len(table) == 4
 
 
-@pytest.mark.parametrize("n_jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("n_jobs", [1, 2])
 def test_too_many_failures_end_the_search_which_can_be_mended(search: Search, n_jobs: int) -> None:
     search.arguments = [
         *("optimizer.lr=choice(0.01,0.02,0.03,0.04,0.05)", MOODY_TARGET),
@@ -726,7 +728,8 @@ def test_too_many_failures_end_the_search_which_can_be_mended(search: Search, n_
     check_books(search, 5)
 
 
-@pytest.mark.parametrize("where", ["__init__", pytest.param("forward", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["__init__", "forward"])
 def test_a_net_that_cannot_be_made_costs_its_trial_alone(search: Search, where: str) -> None:
     """The controller makes each net too, to count its parameters."""
     fails = "if self.mood == 2: raise RuntimeError('no net')"

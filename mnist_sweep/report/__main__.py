@@ -5,9 +5,8 @@ import codecs
 import importlib
 import sys
 from pathlib import Path
-from typing import NoReturn
 
-from mnist_sweep.errors import UserError, did_you_mean, exit_code
+from mnist_sweep.errors import Parser, UserError, did_you_mean, exit_code
 
 COMMANDS = {
     "leaderboard": ("mnist_sweep.report.tables", "rank configurations by their mean over seeds"),
@@ -46,11 +45,6 @@ examples:
 
 {PROGRAM} COMMAND --help has the options of a command.
 """
-
-
-class Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise UserError(f"{message}; {self.prog} --help has the usage")
 
 
 class HelpFormatter(argparse.HelpFormatter):

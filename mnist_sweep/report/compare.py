@@ -93,7 +93,9 @@ def configuration(name: str, runs: pd.DataFrame) -> str:
     named = (runs.config_hash, runs.run_id, trial, runs.run_dir.map(os.path.normpath, "ignore"))
     wanted = os.path.normpath(name)
     found = runs[sum((column == wanted).fillna(False) for column in named) > 0]
-    if found.empty and len(name) >= MIN_PREFIX:
+    if found.empty and len(name) < MIN_PREFIX:
+        raise UserError(f"compare {name}: give at least {MIN_PREFIX} characters of the id")
+    if found.empty:
         found = runs[
             (runs.config_hash.str.startswith(name) | runs.run_id.str.startswith(name)).fillna(False)
         ]

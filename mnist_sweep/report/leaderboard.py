@@ -87,11 +87,15 @@ def leaderboard(
 def counted(runs: pd.DataFrame) -> pd.DataFrame:
     """The completed runs, oldest first; of those with the same configuration and seed the latest.
 
-    Adds `_config`, which is config_hash, or run_id where a table lost it.
+    Adds `_config`, which is config_hash, or run_id where a table lost it. A trial of a search that
+    was run again keeps its name.
     """
     completed = runs[runs.status == "completed"]
     completed = completed.assign(_config=completed.config_hash.fillna(completed.run_id))
     completed = completed.sort_values("started", kind="stable")
+    if completed.study.notna().any():
+        of_config = completed.groupby("_config")[["study", "trial"]].transform("first")
+        completed = completed.assign(study=of_config.study, trial=of_config.trial)
     again = completed.duplicated([*TRACK, "_config", "seed"], keep="last") & completed.seed.notna()
     return completed[~again]
 

@@ -16,6 +16,9 @@ from mnist_sweep.report.words import counted, duration, number_or_none, statuses
 
 MOST_TRIALS = 15  # of a front
 MOST_BARS = 3_000  # of a timeline
+
+PAUSE_S = 10.0
+"""A time longer than this without any run is not the workers'."""
 MOST_COMMANDS = 12
 MOST_COMPARED = 1_000  # runs of a search, to see what it chose
 MOST_ALONE = 3  # commands of runs that belong to no sweep that is here
@@ -64,7 +67,8 @@ def _sweep_command(group: pd.DataFrame, folders: RunFolders) -> tuple[str, str]:
     run = folders.first(group.run_id)
     if run is None:
         return "", ""
-    typed = _yaml(run.run_dir.parent / "multirun.yaml")
+    above = [folder / "multirun.yaml" for folder in run.run_dir.parents[:2]]  # of a replicate, too
+    typed = next(filter(None, map(_yaml, above)), OmegaConf.create())
     hydra = typed or _yaml(run.run_dir / HYDRA)
     if OmegaConf.select(hydra, "hydra.mode") != "MULTIRUN":
         return "", ""
@@ -75,7 +79,7 @@ def _sweep_command(group: pd.DataFrame, folders: RunFolders) -> tuple[str, str]:
         if override != "hydra.mode=MULTIRUN"
     ]
     how = ""
-    if not typed:  # a search keeps no record of its own command but in its runs
+    if not typed:  # a search of an older version, or one whose folder is incomplete
         trained = group[group.run_dir.notna()].head(MOST_COMPARED)
         common = set.intersection(*map(_overrides, trained.overrides.fillna("")))
         chosen = {override.partition("=")[0] for override in task if override not in common}
@@ -224,9 +228,14 @@ def _timeline(trials: pd.DataFrame) -> dict[str, Any]:
     latest = timed.tail(MOST_BARS)
     seconds = latest.seconds.to_numpy(dtype=float)
     start, lane = _lanes(latest.started.astype("int64").to_numpy() / 1e6, seconds)
-    span = float((start + seconds).max() - start.min())
+    order = np.argsort(start)
+    ends = np.maximum.accumulate((start + seconds)[order])
+    pauses = (start[order][1:] - ends[:-1]).clip(min=0)
+    pauses = pauses[pauses > PAUSE_S]  # nobody was at work: the search was gone on with later
+    span = float(ends[-1] - start.min() - pauses.sum())
     workers = max(lane) + 1
     last = f", the last of {len(timed):,}," if len(latest) < len(timed) else ""
+    last += f" (without {counted(len(pauses), 'pause')} between)" if len(pauses) else ""
     busy = seconds.sum() / (span * workers)
     words = (
         f"{counted(len(latest), 'run')}{last} in {duration(span)}, up to "

@@ -9,6 +9,7 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -18,7 +19,7 @@ import optuna
 import torch
 from hydra.types import HydraContext
 from hydra.utils import instantiate
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -26,7 +27,15 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from mnist_sweep.errors import FailureError, UserError
 from mnist_sweep.experiment import build_loggers
 from mnist_sweep.metrics import EpochMetrics
-from mnist_sweep.record import RESULT, ResultsTable, RunRecord, Status, run_id_of, write_result
+from mnist_sweep.record import (
+    RESULT,
+    ResultsTable,
+    RunRecord,
+    Status,
+    run_id_of,
+    write_result,
+    write_whole,
+)
 from mnist_sweep.run import NO_PART_OF_RESULT, TrialInfo, flat_config, new_record
 from mnist_sweep.search.candidate import Candidate, Candidates
 from mnist_sweep.search.composer import Composer
@@ -45,7 +54,14 @@ from mnist_sweep.search.progress import Progress
 from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.space import make_space
 from mnist_sweep.search.storage import open_storage
-from mnist_sweep.search.workers import Ended, Inline, Job, Pool, SweepContext
+from mnist_sweep.search.workers import (
+    Ended,
+    Inline,
+    Job,
+    Pool,
+    SweepContext,
+    hide_credentials,
+)
 
 OPTUNA_CLASSES = ["optuna.samplers.*", "optuna.pruners.*", "hydra_plugins.hydra_optuna_sweeper.*"]
 
@@ -265,6 +281,7 @@ class Controller:
         """
         with self.ledger, self.progress, self._signals():
             try:
+                self._write_command()
                 self._write_rejected_of_dead()
                 self._recover()
                 while True:
@@ -300,6 +317,12 @@ class Controller:
                 f"ended   before {self.n_trials} trials: the space has no more points to offer "
                 f"({self.rejected_in_a_row} proposals in a row were refused or tried before)"
             )
+
+    def _write_command(self) -> None:
+        """The sweep's config with its overrides, where Hydra's own sweeper leaves it."""
+        config = deepcopy(self.config)
+        hide_credentials(config)
+        write_whole(self.sweep_dir / "multirun.yaml", OmegaConf.to_yaml(config))
 
     @contextmanager
     def _signals(self) -> Any:
@@ -366,7 +389,8 @@ class Controller:
         trial.set_constraint("budget", candidate.excess)
         # A directory of that name is of a trial that the study has lost (a cut journal).
         lost = any(self._run_dir(trial.number, seed).exists() for seed in self.seeds)
-        self.running[trial.number] = _Running(trial, candidate.overrides, lost)
+        epochs = candidate.cfg.trainer.epochs
+        self.running[trial.number] = _Running(trial, candidate.overrides, epochs, lost)
         self._submit(trial.number)
         return True
 
@@ -437,8 +461,10 @@ class Controller:
         value = getattr(history[-1], self.settings.objective[0])
         if value is None or not math.isfinite(value):
             return False
-        running.trial.report(value, history[-1].epoch)
-        return running.trial.should_prune()
+        epoch = history[-1].epoch
+        running.trial.report(value, epoch)
+        is_last = epoch == (job.info.rung or running.epochs)  # then there is no time to save
+        return not is_last and running.trial.should_prune()
 
     def _take(self, ended: Ended) -> None:
         """Decides what becomes of a trial after one of its runs."""
@@ -642,6 +668,8 @@ class _Running:
 
     trial: Trial
     overrides: tuple[str, ...]
+    epochs: int
+    """Of its schedule, where there are no rungs."""
     replaces: bool
     """Whether its rows take the place of older ones."""
     rung: int = 0

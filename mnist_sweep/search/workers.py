@@ -82,7 +82,7 @@ def execute(job: Job, context: SweepContext, composer: Composer, on_epoch: OnEpo
             config.hydra.sweep.subdir = job.subdir
             config.hydra.job.id = f"{config.hydra.job.name}_{job.info.trial}"
             config.hydra.job.num = job.info.trial
-        _hide_credentials(config)  # Hydra writes its part of the config into the run directory
+        hide_credentials(config)  # Hydra writes its part of the config into the run directory
         run_dir = Path(config.hydra.sweep.dir) / job.subdir
         run_dir.mkdir(parents=True, exist_ok=True)
 
@@ -115,7 +115,8 @@ def execute(job: Job, context: SweepContext, composer: Composer, on_epoch: OnEpo
     return Ended(job, record, None)
 
 
-def _hide_credentials(config: DictConfig) -> None:
+def hide_credentials(config: DictConfig) -> None:
+    """Takes them out of a config that is to be written."""
     key = "hydra.sweeper.storage"
     url = OmegaConf.select(config, key)
     if url is None:
