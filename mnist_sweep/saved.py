@@ -277,6 +277,15 @@ def _matching(name: str, rows: dict[str, _Row]) -> list[_Row]:
     return [row for run_id, row in rows.items() if run_id.startswith(name)]
 
 
+def places(recorded: str, table: Path) -> Iterator[Path]:
+    """Where a run may lie that a table says was in the directory `recorded`: there, or beside the
+    table if both were moved, or below one of the folders above it."""
+    yield Path(recorded)
+    parts = Path(recorded).parts
+    yield from (table.parent.joinpath(*parts[start:]) for start in range(len(parts)))
+    yield from (parent / recorded for parent in table.resolve().parents)
+
+
 def _locate(row: _Row, sources: Sequence[Path]) -> SavedRun:
     """The run's directory: where its row says, or beside the table if both were moved, or wherever
     a result.json has its id."""
@@ -287,10 +296,7 @@ def _locate(row: _Row, sources: Sequence[Path]) -> SavedRun:
             f"run {row.run_id} ({status}) is a run without checkpoint: it was never started and "
             f"has no directory ({reason}); choose another run"
         )
-    parts = Path(recorded).parts
-    beside = [row.table.parent.joinpath(*parts[start:]) for start in range(len(parts))]
-    above = [parent / recorded for parent in row.table.resolve().parents]
-    for folder in (Path(recorded), *beside, *above):
+    for folder in places(recorded, row.table):
         if (folder / RESULT).is_file() and _read(folder).run_id == row.run_id:
             return SavedRun(folder, _read(folder))
     scanned = _scan(sources or [row.table.parent, *RUN_FOLDERS])

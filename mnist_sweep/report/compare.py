@@ -12,7 +12,7 @@ from rich.text import Text
 
 from mnist_sweep.errors import UserError, did_you_mean
 from mnist_sweep.report.leaderboard import METRICS, TRACK, counted, leaderboard
-from mnist_sweep.report.load import load_results
+from mnist_sweep.report.load import SOURCES_HELP, load_results
 from mnist_sweep.report.statistics import mcnemar_words, paired, unpaired, words
 from mnist_sweep.report.tables import make_console, rankings, show, track_name
 
@@ -40,7 +40,7 @@ A run stands for all runs of its configuration. Predictions are made where a run
         nargs="*",
         default=[],
         metavar="SOURCE",
-        help="a results table, or a folder with tables (default: outputs/results.csv)",
+        help=SOURCES_HELP,
     )
     parser.set_defaults(run=run)
 

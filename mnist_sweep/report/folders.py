@@ -1,8 +1,9 @@
 """Where the runs of a table lie now, if they still do."""
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import pandas as pd
@@ -10,7 +11,7 @@ import pandas as pd
 from mnist_sweep.errors import UserError
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.record import RESULT
-from mnist_sweep.saved import SavedRun, find_run
+from mnist_sweep.saved import SavedRun, find_run, places
 
 MOST_TRIED = 20  # of runs that may be gone, to find one that is here
 
@@ -39,24 +40,14 @@ class RunFolders:
 
     def _candidates(self, run_id: str) -> Iterator[SavedRun]:
         recorded = self.recorded.get(run_id, "")
-        parts = Path(recorded).parts
-        if not parts:
+        if not recorded:
             return
-        yield from self._those([Path(recorded)], run_id)
-        for table in self.tables:
-            beside = [table.parent.joinpath(*parts[start:]) for start in range(len(parts))]
-            above = [parent / recorded for parent in table.resolve().parents]
-            yield from self._those([*beside, *above], run_id)
-
-    def _those(self, folders: Iterable[Path], run_id: str) -> Iterator[SavedRun]:
-        for folder in folders:
+        for folder in chain.from_iterable(places(recorded, table) for table in self.tables):
             if (folder / RESULT).is_file():
-                try:
+                with suppress(UserError):
                     run = find_run(str(folder))
-                except UserError:
-                    continue
-                if run.record.run_id == run_id:
-                    yield run
+                    if run.record.run_id == run_id:
+                        yield run
 
     def history(self, run_id: str) -> list[EpochMetrics]:
         """Empty where the run or its history is gone or damaged."""

@@ -18,6 +18,8 @@ from mnist_sweep.record import RunRecord, Status
 
 DEFAULT_TABLE = Path("outputs/results.csv")
 
+SOURCES_HELP = "a results table, or a folder with tables (default: outputs/results.csv)"
+
 GROUPS = (
     *("data", "model", "optimizer", "scheduler", "augmentation", "protocol"),
     *("trainer", "budget", "experiment", "sweep", "debug"),

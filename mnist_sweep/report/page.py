@@ -31,10 +31,10 @@ from mnist_sweep.report.drawing import draw
 from mnist_sweep.report.folders import RunFolders
 from mnist_sweep.report.front import front, known_records
 from mnist_sweep.report.leaderboard import METRICS, TRACK, leaderboard
-from mnist_sweep.report.load import load_results
+from mnist_sweep.report.load import SOURCES_HELP, load_results
 from mnist_sweep.report.sweeps import commands, searches
 from mnist_sweep.report.tables import track_name
-from mnist_sweep.report.where import where
+from mnist_sweep.report.where import chosen
 from mnist_sweep.report.words import counted, duration, number_or_none, statuses, text
 
 PAGE = Path(__file__).with_name("page")
@@ -63,7 +63,7 @@ def add_html(parser: argparse.ArgumentParser) -> None:
         "sources",
         nargs="*",
         metavar="SOURCE",
-        help="tables, or folders of them (default: outputs/results.csv)",
+        help=SOURCES_HELP,
     )
     parser.add_argument("-o", "--output", type=Path, default=Path("report.html"), metavar="FILE")
     parser.add_argument("--title", help="the page's (default: named after what was read)")
@@ -76,12 +76,7 @@ def add_html(parser: argparse.ArgumentParser) -> None:
 def _html(arguments: argparse.Namespace) -> None:
     output: Path = arguments.output
     _check_output(output)
-    runs = load_results(*arguments.sources)
-    if arguments.where is not None:
-        found = where(runs, arguments.where)
-        if found.empty:
-            raise UserError(f"--where {arguments.where}: holds for none of the {len(runs):,} runs")
-        runs = found
+    runs = chosen(load_results(*arguments.sources), arguments.where)
     title = arguments.title or _title(arguments.sources)
     words = [*arguments.sources, "-o", str(output)]
     for option, value in (("--title", arguments.title), ("--where", arguments.where)):

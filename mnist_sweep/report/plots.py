@@ -5,7 +5,6 @@ Each reads what runs and searches left behind and hands plain data to `figures`.
 
 import argparse
 import math
-import os
 import shutil
 import sys
 import tempfile
@@ -20,11 +19,11 @@ import numpy as np
 
 from mnist_sweep.errors import UserError, did_you_mean
 from mnist_sweep.record import RESULT, ResultsTable
+from mnist_sweep.report.words import counted
 
 if TYPE_CHECKING:
     import pandas as pd
     from optuna.trial import FrozenTrial
-    from rich.console import Console
 
     from mnist_sweep import figures
     from mnist_sweep.report.tables import Ranking
@@ -43,6 +42,7 @@ MOST_TRACKS = 4
 
 
 def add_front(parser: argparse.ArgumentParser) -> None:
+    from mnist_sweep.report.load import SOURCES_HELP
     from mnist_sweep.report.tables import FORMATS
     from mnist_sweep.report.where import ALIASES
 
@@ -54,7 +54,7 @@ def add_front(parser: argparse.ArgumentParser) -> None:
         "sources",
         nargs="*",
         metavar="SOURCE",
-        help="tables, or folders with tables in or below them (default: outputs/results.csv)",
+        help=SOURCES_HELP,
     )
     parser.add_argument(
         "--cost",
@@ -76,28 +76,26 @@ def add_front(parser: argparse.ArgumentParser) -> None:
 
 def front(arguments: argparse.Namespace) -> None:
     """The front of each track as a table, and as a picture if that is asked for."""
-    from mnist_sweep import figures
     from mnist_sweep.report.leaderboard import leaderboard
     from mnist_sweep.report.load import load_results
-    from mnist_sweep.report.where import where
+    from mnist_sweep.report.where import chosen
 
     cost = arguments.cost
     if arguments.output is not None:
+        from mnist_sweep import figures  # matplotlib, which a table does not need
+
         figures.check_suffix(arguments.output)
-    runs = load_results(*arguments.sources)
-    chosen = where(runs, arguments.where) if arguments.where else runs
-    if chosen.empty:
-        raise UserError(f"--where {arguments.where}: holds for none of the {len(runs):,} runs")
-    lines = leaderboard(chosen, sort=arguments.score)
+    runs = chosen(load_results(*arguments.sources), arguments.where)
+    lines = leaderboard(runs, sort=arguments.score)
     tracks = list(_tracks_with_front(lines, cost))
     if not tracks:
         raise UserError(
-            f"{', '.join(runs.attrs['sources'])}: none of the {len(chosen):,} runs is completed "
+            f"{', '.join(runs.attrs['sources'])}: none of the {len(runs):,} runs is completed "
             f"and has {arguments.score or 'val_acc or test_acc'} and {cost}, so there is no front"
         )
     notes = list(lines.attrs["notes"])
     if left_out := len(lines) - sum(map(len, tracks)):
-        notes.append(f"{_count(left_out, 'configuration')} without score or {cost} left out")
+        notes.append(f"{counted(left_out, 'configuration')} without score or {cost} left out")
     if runs.attrs["skipped"]:
         notes.append(f"on reading: {runs.attrs['skipped']}")
     if arguments.output is not None:
@@ -164,7 +162,7 @@ def _panels(
         )
     elif outside := int((~size.between(low, high)).sum()):
         notes.append(
-            f"{_count(outside, 'known record')} not drawn: under {low:,.0f} or over {high:,.0f} "
+            f"{counted(outside, 'known record')} not drawn: under {low:,.0f} or over {high:,.0f} "
             "parameters"
         )
     return panels
@@ -190,7 +188,7 @@ def _print_fronts(
             _ranking(best, len(track), cost) for best, track in zip(fronts, tracks, strict=True)
         ]
         if style == "rich":
-            console = _console()
+            console = tables.make_console(sys.stdout)
             for ranking in rankings:
                 tables.show(console, ranking)
                 console.print()
@@ -302,10 +300,12 @@ def pruned(arguments: argparse.Namespace) -> None:
             f"{folder}: no run of the search in it finished an epoch with a validation accuracy, "
             "so there is no curve to draw"
         )
-    title = f"Search {folder.name}: validation accuracy of {_count(trials, 'run')}"
+    title = f"Search {folder.name}: validation accuracy of {counted(len(trials), 'run')}"
     _save(figures.pruned(trials, title), arguments.output)
     if without:
-        print(f"left out: {_count(without, 'run')} that finished no epoch, or whose files are gone")
+        print(
+            f"left out: {counted(without, 'run')} that finished no epoch, or whose files are gone"
+        )
 
 
 # parallel
@@ -330,10 +330,10 @@ def parallel(arguments: argparse.Namespace) -> None:
     values = [study.value(trial, objective) for trial in trials]
     if not any(value is not None for value in values):
         raise UserError(
-            f"{study.folder}: none of its {_count(trials, 'trial')} is completed yet, so there is "
-            "nothing to compare; give the search more time"
+            f"{study.folder}: none of its {counted(len(trials), 'trial')} is completed yet, so "
+            "there is nothing to compare; give the search more time"
         )
-    title = f"Search {study.folder.name}: {_count(trials, 'trial')} by {objective}"
+    title = f"Search {study.folder.name}: {counted(len(trials), 'trial')} by {objective}"
     axes = [
         _parallel_axis(name, trials) for name in study.parameters if not _is_fixed(name, trials)
     ]
@@ -433,8 +433,8 @@ def importances(study: "SearchStudy", objective: str) -> Importances:
     }
     if len(values) < FEWEST_COMPLETED:
         raise UserError(
-            f"{study.folder}: {_count(len(values), 'completed trial')} of {len(study.trials)}, and "
-            f"importance needs {FEWEST_COMPLETED}; give the search more trials"
+            f"{study.folder}: {counted(len(values), 'completed trial')} of {len(study.trials)}, "
+            f"and importance needs {FEWEST_COMPLETED}; give the search more trials"
         )
     sign = -1 if study.directions[objective] == "maximize" else 1
     completed = [trial for trial in study.trials if trial.number in values]
@@ -531,7 +531,7 @@ def augmentation(arguments: argparse.Namespace) -> None:
                 augmented = augment(augmented, generator)
             draws.append(_pixels(augmented))
         rows[name] = np.stack(draws)
-    title = f"Augmentations of {data.name}, {_count(DRAWS, 'draw')} each"
+    title = f"Augmentations of {data.name}, {counted(DRAWS, 'draw')} each"
     _save(figures.augmentation(rows, title), arguments.output)
 
 
@@ -748,25 +748,11 @@ def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from mnist_sweep.report.tables import make_console
+
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for number, name in enumerate(header):
         table.add_column(Text(name), justify="right" if number else "left", overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))
-    _console().print(table)
-
-
-def _console() -> "Console":
-    from rich.console import Console
-
-    from mnist_sweep.report.tables import WIDTH_WITHOUT_TERMINAL
-
-    console = Console(highlight=False)
-    if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = WIDTH_WITHOUT_TERMINAL
-    return console
-
-
-def _count(things: Any, word: str) -> str:
-    number = things if isinstance(things, int) else len(things)
-    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
+    make_console(sys.stdout).print(table)

@@ -18,8 +18,8 @@ from rich.text import Text
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.report.leaderboard import METRICS, TRACK, leaderboard
-from mnist_sweep.report.load import load_results
-from mnist_sweep.report.where import where
+from mnist_sweep.report.load import SOURCES_HELP, load_results
+from mnist_sweep.report.where import chosen
 
 WIDTH_WITHOUT_TERMINAL = 100
 
@@ -375,7 +375,7 @@ EXPR takes columns, numbers, 'text', None (a missing value), == != < <= > >=, in
         nargs="*",
         default=[],
         metavar="SOURCE",
-        help="a results table, or a folder with tables (default: outputs/results.csv)",
+        help=SOURCES_HELP,
     )
     parser.add_argument(
         "--by", metavar="A,B", default="", help="one line for each combination of these columns"
@@ -408,11 +408,8 @@ def run(arguments: argparse.Namespace) -> None:
     if top < 0:
         raise UserError(f"--top {top}: give a number of lines, or 0 for all")
     runs = load_results(*arguments.sources)
-    chosen = where(runs, arguments.where) if arguments.where else runs
-    if chosen.empty:
-        raise UserError(f"--where {arguments.where}: holds for none of the {len(runs):,} runs")
     by = [name.strip() for name in arguments.by.split(",") if name.strip()]
-    lines = leaderboard(chosen, by, arguments.sort)
+    lines = leaderboard(chosen(runs, arguments.where), by, arguments.sort)
     shown = lines[lines["rank"] <= top] if top else lines
     notes = list(lines.attrs["notes"])
     if lines.empty:

@@ -52,6 +52,20 @@ def where(runs: pd.DataFrame, expression: str) -> pd.DataFrame:
     return runs[_Reader(runs, expression).mask()]
 
 
+def chosen(runs: pd.DataFrame, expression: str | None) -> pd.DataFrame:
+    """The runs that a command is about: all, or those of its --where.
+
+    Raises:
+        UserError: as `where`, and where the expression holds for none.
+    """
+    if expression is None:
+        return runs
+    found = where(runs, expression)
+    if found.empty:
+        raise UserError(f"--where {expression}: holds for none of the {len(runs):,} runs")
+    return found
+
+
 @dataclass(frozen=True)
 class _Value:
     """A constant, or a value for each row. data: float64, str, bool; times are UTC seconds."""
