@@ -170,7 +170,8 @@ def _unknown_key(key: str, arguments: list[str]) -> str:
         keys = []
     same_end = [known for known in keys if known.endswith(f".{key}")]
     near = f", did you mean {same_end[0]}" if same_end else did_you_mean(key, [*groups, *keys])
-    return f"{key}: no such key{near}; --cfg job shows all keys"
+    part = "hydra" if key.startswith("hydra.") else "job"
+    return f"{key}: no such key{near}; --cfg {part} shows all keys"
 
 
 def _dotted_keys(prefix: str, value: object) -> list[str]:
