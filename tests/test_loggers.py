@@ -3,7 +3,6 @@
 import csv
 import math
 import os
-import random
 import sys
 from importlib import import_module
 from importlib.util import find_spec
@@ -300,10 +299,10 @@ def test_every_end_of_a_run_has_its_status_and_no_random_number_is_drawn(
 
 
 def random_states() -> list[Any]:
-    """Of the generators that all code of a process shares."""
+    """Of the generators that a run draws from. A tracker's threads may use Python's own, which no
+    module of the package does."""
     numpys = np.random.get_state(legacy=False)["state"]
     return [
-        random.getstate(),
         numpys["key"].tolist(),
         numpys["pos"],
         torch.get_rng_state().tolist(),
