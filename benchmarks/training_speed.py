@@ -193,10 +193,11 @@ def append(job: Job) -> Round:
 
 
 def default_experiment(job: Job) -> "Experiment":
+    from mnist_sweep.config import resolved
     from mnist_sweep.experiment import to_experiment
 
     with initialize_config_dir(str(CONF)), execution_whitelist(TARGETS):
-        return to_experiment(compose("config", ["trainer.device=cpu", *job.overrides]))
+        return to_experiment(resolved(compose("config", ["trainer.device=cpu", *job.overrides])))
 
 
 def prepare(job: Job) -> "tuple[Experiment, Machine, Dataset, Split]":

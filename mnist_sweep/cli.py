@@ -24,6 +24,9 @@ EXIT_FAILURE, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 
 UNWRITABLE = (errno.EACCES, errno.EEXIST, errno.ENOTDIR, errno.EROFS, errno.ENOSPC, errno.EFBIG)
 
+DEFAULTS_LIST = "hydra._internal.defaults_list"
+"""Of Hydra's code, what answers to optimizer=3 or optimizer=[1], and names neither."""
+
 CONFIG_FLAGS = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn")
 
 
@@ -132,12 +135,22 @@ def word(error: Exception, arguments: list[str]) -> tuple[str, int]:
         return _unknown_choice(found.group(1), found.group(2), text), EXIT_USER_ERROR
     if found := re.search(r"Could not override '([^']*)'", text):
         return _unknown_key(found.group(1), arguments), EXIT_USER_ERROR
+    if isinstance(error, ValueError | TypeError) and _is_from(DEFAULTS_LIST, error):
+        for group, _, choice in (argument.partition("=") for argument in arguments):
+            if (CONF / group).is_dir() and not (CONF / group / f"{choice}.yaml").exists():
+                return _unknown_choice(group, choice, ""), EXIT_USER_ERROR
     if isinstance(error, CompactHydraException | OmegaConfBaseException):
         return text, EXIT_USER_ERROR
     if isinstance(error, OSError) and error.errno in UNWRITABLE:
         where = f"{error.filename or 'the run directory'} cannot be written ({error.strerror})"
         return f"{where}: set hydra.run.dir or hydra.sweep.dir to a place that can", EXIT_USER_ERROR
     return f"{type(error).__name__}: {text} (HYDRA_FULL_ERROR=1 shows where)", EXIT_FAILURE
+
+
+def _is_from(module: str, error: Exception) -> bool:
+    """Whether that module's code raised it."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return bool(frames) and frames[-1].f_globals.get("__name__") == module
 
 
 def _unknown_choice(group: str, choice: str, text: str) -> str:

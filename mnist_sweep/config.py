@@ -1,12 +1,15 @@
 """Schemas of the groups that hold settings; their values are in conf/. Imports no torch.
 
+`resolved` is the boundary: `cfg` is Hydra's, `config` what it resolves to, plain values.
+
 The groups `model`, `optimizer`, `scheduler` and `augmentation` name a class each (`_target_`),
 and that class is the schema. Nothing here has a default: a value is written once, in a yaml.
 """
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
+from omegaconf import DictConfig, OmegaConf
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 IMAGE_SIZE = 28
@@ -14,6 +17,18 @@ IMAGE_SIZE = 28
 NUM_CLASSES = 10
 
 Count = Annotated[int, Field(ge=1)]
+
+
+def resolved(cfg: DictConfig) -> dict[str, Any]:
+    """All of it as plain values.
+
+    Raises:
+        OmegaConfBaseException: a value is missing, or an interpolation leads nowhere.
+    """
+    config: dict[str, Any] = OmegaConf.to_container(  # type: ignore[assignment]
+        cfg, resolve=True, throw_on_missing=True
+    )
+    return config
 
 
 class Schema(BaseModel):

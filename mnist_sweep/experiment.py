@@ -1,4 +1,4 @@
-"""The one conversion from Hydra's config to typed objects."""
+"""The one conversion from a resolved config to typed objects."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from hydra.errors import InstantiationException
 from hydra.utils import instantiate
-from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 from torch import nn
 
@@ -33,62 +32,58 @@ class Experiment:
     loggers: Mapping[str, Logger]
 
 
-def to_experiment(cfg: DictConfig) -> Experiment:
+def to_experiment(config: Mapping[str, Any]) -> Experiment:
     """
     Raises:
         UserError: a key is unknown or missing, a value has the wrong type or is out of range, or
             two choices do not go together.
     """
     leaves = ("model", "optimizer", "scheduler", "augmentation", "logger")
-    plain: dict[str, Any] = OmegaConf.to_container(cfg, resolve=True)  # type: ignore[assignment]
     try:
-        settings = Settings(**{key: plain[key] for key in plain if key not in leaves})
+        settings = Settings(**{key: config[key] for key in config if key not in leaves})
     except ValidationError as error:
         raise UserError(validation_message(error, "")) from error
     torch.manual_seed(settings.seed)
     experiment = Experiment(
         settings=settings,
-        model=build_model(cfg),
-        optimizer=_leaf(cfg.optimizer, "optimizer", Optimizer),
-        scheduler=_leaf(cfg.scheduler, "scheduler", Scheduler),
+        model=build_model(config),
+        optimizer=_leaf(config["optimizer"], "optimizer", Optimizer),
+        scheduler=_leaf(config["scheduler"], "scheduler", Scheduler),
         augmentation=tuple(
             _leaf(node, f"augmentation.{name}", Augmentation)
-            for name, node in cfg.augmentation.items()
+            for name, node in config["augmentation"].items()
         ),
-        loggers=build_loggers(cfg),
+        loggers=build_loggers(config),
     )
     _check_monitor(experiment)
     return experiment
 
 
-def build_model(cfg: DictConfig) -> nn.Module:
-    """The net that `cfg.model` says, with initial weights from torch's current random state.
+def build_model(config: Mapping[str, Any]) -> nn.Module:
+    """The net that the key `model` says, with initial weights from torch's current random state.
 
     Raises:
         UserError: its keys or values are wrong, or do not make a net.
     """
-    model: nn.Module = _leaf(cfg.model, "model", nn.Module)
+    model: nn.Module = _leaf(config["model"], "model", nn.Module)
     return model
 
 
-def build_loggers(cfg: DictConfig) -> dict[str, Logger]:
-    """Those that `cfg.logger` names; there is no such node where none is chosen.
+def build_loggers(config: Mapping[str, Any]) -> dict[str, Logger]:
+    """Those that the key `logger` names; there is no such key where none is chosen.
 
     Raises:
         UserError: keys or values are wrong, or a package that one needs is not here.
     """
-    return {
-        name: _leaf(node, f"logger.{name}", Logger) for name, node in cfg.get("logger", {}).items()
-    }
+    nodes = config.get("logger", {})
+    return {name: _leaf(node, f"logger.{name}", Logger) for name, node in nodes.items()}
 
 
 def _leaf(node: Any, key: str, kind: Any) -> Any:
     """Calls the class that a config node names, with the node's values; it must be a `kind`."""
-    if not isinstance(node, DictConfig):
+    if not isinstance(node, dict):
         raise UserError(f"{key}={node}: is no choice; give it keys of its own, _target_ first")
-    values: dict[str, Any] = OmegaConf.to_container(  # type: ignore[assignment]
-        node, resolve=True, throw_on_missing=True
-    )
+    values = dict(node)
     if "_target_" not in values:
         raise UserError(f"{key}._target_: missing; choose one of the group's files")
     try:

@@ -225,13 +225,16 @@ def _is_of_machine(override: str) -> bool:
 
 def _reconciled(recorded: DictConfig, today: DictConfig) -> tuple[DictConfig, str]:
     """`recorded` with the keys that the config did not have yet; and what differs, in a line."""
+    from mnist_sweep.config import resolved
     from mnist_sweep.run import flat_config
 
     old: Any = OmegaConf.to_container(recorded)
     new: Any = OmegaConf.to_container(today)
     augmentation = {name: new["augmentation"].get(name, {}) for name in old["augmentation"]}
     cfg = OmegaConf.create(_with_new_keys(old, {**new, "augmentation": augmentation}))
-    was, will_be, would_be = (flat_config(config, UNCOMPARED) for config in (recorded, cfg, today))
+    was, will_be, would_be = (
+        flat_config(resolved(config), UNCOMPARED) for config in (recorded, cfg, today)
+    )
     added = [key for key in will_be if key not in was]
     other = [
         key for key in {**was, **would_be} if key not in added and was.get(key) != would_be.get(key)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from hydra.core.hydra_config import HydraConfig
@@ -24,6 +24,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_sweep import __version__
+from mnist_sweep.config import resolved
 from mnist_sweep.console import (
     EpochLines,
     budget_line,
@@ -104,7 +105,7 @@ def run(cfg: DictConfig) -> float:
             f"{hydra.runtime.choices['hydra/sweeper']} has nothing to go by: use protocol=select"
         )
     if settings.resume is not None:
-        _check_same_config(cfg, run_dir)
+        _check_same_config(attempt.config, run_dir)
     check_writable(run_dir)
     tables = [ResultsTable(Path(settings.record.table))]
     sweep_dir = Path(hydra.sweep.dir) if in_sweep else run_dir.parent
@@ -159,15 +160,14 @@ class _Attempt:
 
     def __init__(self, cfg: DictConfig, run_dir: Path, info: TrialInfo | None = None) -> None:
         self.start = time.perf_counter()
-        self.cfg = cfg
+        self.config = resolved(cfg)
         self.run_dir = run_dir
-        self.experiment = to_experiment(cfg)
+        self.experiment = to_experiment(self.config)
         self.costs = profile(self.experiment.model)
         self.console = make_console()
         hydra = HydraConfig.get()
-        self.record = new_record(
-            cfg, hydra.runtime.choices, shlex.join(hydra.overrides.task), run_dir, info
-        )
+        overrides = shlex.join(hydra.overrides.task)
+        self.record = new_record(self.config, hydra.runtime.choices, overrides, run_dir, info)
         self.record.num_params, self.record.macs = self.costs.num_params, self.costs.macs
         self.record.receptive_field = self.costs.receptive_field
         self.record.lr = self.experiment.optimizer.lr
@@ -202,10 +202,8 @@ class _Attempt:
         finally:
             record.seconds = time.perf_counter() - self.start
             record.peak_rss_mb = _peak_rss_mb()
-            really_used = {"data": {"name": record.groups["data"]}}
-            record.config_hash = config_hash(
-                cast(DictConfig, OmegaConf.merge(self.cfg, really_used))
-            )
+            really_used = {**self.config["data"], "name": record.groups["data"]}
+            record.config_hash = config_hash({**self.config, "data": really_used})
 
     def _train(self, in_sweep: bool, after_epoch: Callable[[list[EpochMetrics]], None]) -> None:
         """Loads, trains, tests and saves, filling the record on the way."""
@@ -281,7 +279,7 @@ class _Attempt:
         return RunStart(
             run_id=self.record.run_id,
             run_dir=self.run_dir,
-            config=flat_config(self.cfg, NOT_LOGGED),
+            config=flat_config(self.config, NOT_LOGGED),
             tags={name: row[name] for name in LOGGED_TAGS if row[name] is not None},
             group=self.record.study,
             is_resumed=self.experiment.settings.resume is not None,
@@ -318,7 +316,7 @@ def _has_objective(hydra: Any) -> bool:
 
 
 def new_record(
-    cfg: DictConfig,
+    config: Mapping[str, Any],
     choices: Mapping[str, Any],
     overrides: str,
     run_dir: Path,
@@ -329,11 +327,11 @@ def new_record(
     return RunRecord(
         run_id=run_id_of(run_dir),
         status="failed",
-        groups=_group_choices(cfg, choices),
-        seed=cfg.seed,
-        epochs=cfg.trainer.epochs,
-        batch_size=cfg.trainer.batch_size,
-        lr=cfg.optimizer.get("lr"),
+        groups=_group_choices(config, choices),
+        seed=config["seed"],
+        epochs=config["trainer"]["epochs"],
+        batch_size=config["trainer"]["batch_size"],
+        lr=config["optimizer"].get("lr"),
         mnist_sweep_version=__version__,
         torch_version=torch.__version__,
         python_version=platform.python_version(),
@@ -348,38 +346,38 @@ def new_record(
     )
 
 
-def _group_choices(cfg: DictConfig, choices: Mapping[str, Any]) -> dict[str, str | None]:
+def _group_choices(config: Mapping[str, Any], choices: Mapping[str, Any]) -> dict[str, str | None]:
     """The config groups in their order, Hydra's own left out; several choices joined by '+'."""
     named: dict[str, str | None] = {}
     for group, choice in reversed(list(choices.items())):  # Hydra has the last group first
         if not group.startswith("hydra/") and group != "logger":  # it is no part of the result
             named[group] = choice
     # Hydra does not list a group of which several are chosen.
-    named.setdefault("augmentation", "+".join(map(str, cfg.augmentation)))
+    named.setdefault("augmentation", "+".join(map(str, config["augmentation"])))
     return named
 
 
-def config_hash(cfg: DictConfig, without: Collection[str] = NOT_IN_HASH) -> str:
+def config_hash(config: Mapping[str, Any], without: Collection[str] = NOT_IN_HASH) -> str:
     """A short digest of all that decides the result; by default without the seed."""
-    flat = {key: _as_float(value) for key, value in flat_config(cfg, without).items()}
+    flat = {key: _as_float(value) for key, value in flat_config(config, without).items()}
     text = json.dumps(flat, sort_keys=True, default=str)
     return "c" + hashlib.sha256(text.encode()).hexdigest()[:11]
 
 
-def flat_config(cfg: DictConfig, without: Collection[str]) -> dict[str, Any]:
-    """The resolved config as dotted keys, but for these keys and those below them."""
+def flat_config(config: Mapping[str, Any], without: Collection[str]) -> dict[str, Any]:
+    """A resolved config as dotted keys, but for these keys and those below them."""
     flat: dict[str, Any] = {}
 
     def visit(prefix: str, value: Any) -> None:
         if prefix in without:
             return
-        if isinstance(value, dict):
+        if isinstance(value, Mapping):
             for key, child in value.items():
                 visit(f"{prefix}.{key}".strip("."), child)
         else:
             flat[prefix] = value
 
-    visit("", OmegaConf.to_container(cfg, resolve=True))
+    visit("", config)
     return flat
 
 
@@ -390,10 +388,10 @@ def _as_float(value: Any) -> Any:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _check_same_config(cfg: DictConfig, run_dir: Path) -> None:
+def _check_same_config(config: Mapping[str, Any], run_dir: Path) -> None:
     before = OmegaConf.load(run_dir / ".hydra" / "config.yaml")
     assert isinstance(before, DictConfig)
-    old, new = flat_config(before, NOT_IN_HASH), flat_config(cfg, NOT_IN_HASH)
+    old, new = flat_config(resolved(before), NOT_IN_HASH), flat_config(config, NOT_IN_HASH)
     changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     if changed:
         raise UserError(

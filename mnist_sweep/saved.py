@@ -123,12 +123,13 @@ class SavedRun:
         import torch
         from hydra.utils import execution_whitelist
 
+        from mnist_sweep.config import resolved
         from mnist_sweep.experiment import build_model
 
         weights = self.weights()
         try:
             with torch.random.fork_rng(devices=[]), execution_whitelist(TARGETS):
-                model = build_model(self.config())
+                model = build_model(resolved(self.config()))
         except OmegaConfBaseException as error:
             path = self.run_dir / CONFIG
             raise UserError(f"{path} is damaged ({_reason(error)}); choose another run") from error

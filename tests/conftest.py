@@ -6,7 +6,7 @@ import os
 import runpy
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -19,8 +19,10 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import execution_whitelist
 from omegaconf import DictConfig
 
+from mnist_sweep.config import resolved
 from mnist_sweep.configs import CONF, RECIPE_PARTS, TARGETS
 from mnist_sweep.experiment import Experiment, to_experiment
+from mnist_sweep.run import config_hash
 
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of all processes to come
@@ -44,7 +46,11 @@ def make_config(*overrides: str) -> DictConfig:
 
 def make_experiment(*overrides: str) -> Experiment:
     with execution_whitelist(TARGETS):
-        return to_experiment(make_config(*overrides))
+        return to_experiment(resolved(make_config(*overrides)))
+
+
+def hash_of(cfg: DictConfig, *without: Collection[str]) -> str:
+    return config_hash(resolved(cfg), *without)
 
 
 def environment(**extra: str) -> dict[str, str]:

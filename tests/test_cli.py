@@ -57,6 +57,8 @@ def test_shell_completion_offers_choices(tmp_path: Path) -> None:
 MISTAKES = {
     "model=ds_cn": ["model=ds_cn", "did you mean ds_cnn", "rf_cnn"],
     "augmentation=[affine,elastik]": ["elastik", "elastic"],
+    "optimizer=3": ["optimizer=3: no such choice; optimizer is one of adam, adamw"],
+    "optimizer=[1,2]": ["optimizer=[1,2]: no such choice"],
     "lr=0.1": ["lr: no such key", "did you mean optimizer.lr"],
     "modle=ds_cnn": ["modle", "did you mean model"],
     "optimizer.lrr=1": ["optimizer.lrr", "did you mean optimizer.lr"],

@@ -17,8 +17,7 @@ from mnist_sweep.config import Schema
 from mnist_sweep.configs import CONF
 from mnist_sweep.errors import UserError
 from mnist_sweep.experiment import Experiment
-from mnist_sweep.run import config_hash
-from tests.conftest import choices, environment, make_config, make_experiment
+from tests.conftest import choices, environment, hash_of, make_config, make_experiment
 
 PACKAGE = Path(mnist_sweep.__file__).parent
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
@@ -477,8 +476,8 @@ def test_the_hash_changes_with_every_key_but_those_the_result_does_not_depend_on
     cfg = make_config()
     keys = every_key()
     assert set(keys) >= NOT_THE_RESULTS and len(keys) > 40
-    hashes = {key: config_hash(changed(cfg, key)) for key in keys}
-    same = {key for key, digest in hashes.items() if digest == config_hash(cfg)}
+    hashes = {key: hash_of(changed(cfg, key)) for key in keys}
+    same = {key for key, digest in hashes.items() if digest == hash_of(cfg)}
     assert same == NOT_THE_RESULTS
     different = [hashes[key] for key in keys if key not in same]
     assert len(set(different)) == len(different)
@@ -489,14 +488,12 @@ def test_every_choice_has_a_hash_of_its_own() -> None:
     for group, choice in group_files():
         if group in ("sweep", "logger"):  # what to vary, and who watches: not what a run does
             continue
-        hashes.setdefault(config_hash(make_config(f"{group}={choice}")), []).append(
-            f"{group}={choice}"
-        )
+        hashes.setdefault(hash_of(make_config(f"{group}={choice}")), []).append(f"{group}={choice}")
     # The default choices are the config without any; every other choice changes something.
     defaults = OmegaConf.load(CONF / "config.yaml").defaults
     chosen = [next(iter(entry.items())) for entry in defaults if entry != "_self_"]
     expected = {f"{group}={choice}" for group, choice in chosen if choice is not None}
-    assert set(hashes.pop(config_hash(make_config()))) == expected
+    assert set(hashes.pop(hash_of(make_config()))) == expected
     assert [together for together in hashes.values() if len(together) > 1] == []
 
 
@@ -516,13 +513,13 @@ def test_the_same_settings_have_the_same_hash_however_they_were_made(
     overrides: str, same_as: str
 ) -> None:
     one, other = make_config(*overrides.split()), make_config(*same_as.split())
-    assert config_hash(one) == config_hash(other)
+    assert hash_of(one) == hash_of(other)
 
 
 def test_a_hash_is_the_same_in_another_process() -> None:
     code = (
-        "from tests.conftest import make_config; from mnist_sweep.run import config_hash; "
-        "print(config_hash(make_config('model=rf_cnn')))"
+        "from tests.conftest import hash_of, make_config; "
+        "print(hash_of(make_config('model=rf_cnn')))"
     )
     done = subprocess.run(
         [sys.executable, "-c", code],
@@ -532,4 +529,4 @@ def test_a_hash_is_the_same_in_another_process() -> None:
         cwd=PACKAGE.parent,
         check=True,
     )
-    assert done.stdout.strip() == config_hash(make_config("model=rf_cnn"))
+    assert done.stdout.strip() == hash_of(make_config("model=rf_cnn"))

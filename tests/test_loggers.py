@@ -13,13 +13,14 @@ import numpy as np
 import pytest
 import torch
 
+from mnist_sweep.config import resolved
 from mnist_sweep.errors import UserError
 from mnist_sweep.experiment import build_loggers
 from mnist_sweep.loggers import Loggers, RunStart
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.record import HISTORY, MODEL
-from mnist_sweep.run import NO_PART_OF_RESULT, config_hash
-from tests.conftest import TINY, Cli, make_config, read_result, read_table
+from mnist_sweep.run import NO_PART_OF_RESULT
+from tests.conftest import TINY, Cli, hash_of, make_config, read_result, read_table
 
 MISSING = [name for name in ("tensorboard", "mlflow", "wandb") if find_spec(name) is None]
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"needs the extras {', '.join(MISSING)}")
@@ -315,7 +316,7 @@ def build_loggers_of(cfg: Any) -> Any:
     from mnist_sweep.configs import TARGETS
 
     with execution_whitelist(TARGETS):
-        return build_loggers(cfg)
+        return build_loggers(resolved(cfg))
 
 
 # Nothing of a logger's hurts the run
@@ -398,8 +399,8 @@ def test_mistakes(mistake: str, said: str) -> None:
 
 def test_a_logger_changes_no_hash_and_a_study_goes_on_without_it(cli: Cli, tmp_path: Path) -> None:
     plain, logged = make_config(), make_config("logger=[tensorboard,wandb]")
-    assert config_hash(plain) == config_hash(logged)
-    assert config_hash(plain, NO_PART_OF_RESULT) == config_hash(logged, NO_PART_OF_RESULT)
+    assert hash_of(plain) == hash_of(logged)
+    assert hash_of(plain, NO_PART_OF_RESULT) == hash_of(logged, NO_PART_OF_RESULT)
     search = [
         *("-m", "hydra/sweeper=search", "hydra.sweeper.study_name=s", "hydra.sweeper.n_jobs=1"),
         *(*TINY, "optimizer.lr=tag(log,interval(0.001,0.01))"),

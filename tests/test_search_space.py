@@ -1,8 +1,7 @@
 """The search space and the budget, point by point: no command, no training."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from copy import deepcopy
 from fnmatch import fnmatch
 from statistics import median
 from typing import Any
@@ -12,14 +11,17 @@ import pytest
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
 from hydra.utils import execution_whitelist
 from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import RandomSampler
 
+from mnist_sweep.config import resolved
 from mnist_sweep.configs import CONF, TARGETS
 from mnist_sweep.errors import UserError
 from mnist_sweep.experiment import build_model
@@ -165,7 +167,7 @@ def test_a_parameter_exists_where_its_conditions_hold_and_nowhere_else(
     space = make_space({name: STAGES[name] for name in order}, [], CONDITIONS, None)
     study = optuna.create_study(sampler=RandomSampler(seed=seed))
     for _ in range(4):
-        point = space.suggest(study.ask(), OmegaConf.create())
+        point = space.suggest(study.ask(), {})
         assert set(point) == {name for name in STAGES if exists(name, point)}
 
 
@@ -210,7 +212,7 @@ def fitting(budget: int, *fit: str) -> Iterator[tuple[Space, Candidates]]:
 def random_point(space: Space, seed: int) -> Point:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     study = optuna.create_study(sampler=RandomSampler(seed=seed))
-    return space.suggest(study.ask(), OmegaConf.create())
+    return space.suggest(study.ask(), {})
 
 
 def widths(candidate: Candidate) -> dict[str, int]:
@@ -220,11 +222,11 @@ def widths(candidate: Candidate) -> dict[str, int]:
 
 def size_with(candidate: Candidate, changed: dict[str, int]) -> int:
     """Parameters of the candidate's net with these widths changed."""
-    cfg = deepcopy(candidate.cfg)
+    cfg = OmegaConf.create(candidate.config)
     for key, value in changed.items():
         OmegaConf.update(cfg, key, value)
     with torch.device("meta"):
-        return count_params(build_model(cfg))
+        return count_params(build_model(resolved(cfg)))
 
 
 ALL_WIDTHS = "model.stage*.width"
@@ -256,7 +258,7 @@ def test_fitted_nets_use_the_budget_to_the_full(budget: int, fit: list[str], lea
                 candidate.costs.num_params
             )
             for key, width in found.items():
-                assert OmegaConf.select(candidate.cfg, key) == width
+                assert OmegaConf.select(OmegaConf.create(candidate.config), key) == width
                 assert size_with(candidate, {key: width + 1}) > budget, key
                 assert width >= point[key] or key not in rest
             kept = {f"{key}={value}" for key, value in point.items() if key not in found}
@@ -299,3 +301,55 @@ def test_a_candidates_key_is_that_of_its_configuration() -> None:
         backwards = dict(reversed(list(point.items())))
         assert candidates.make(point).key == candidates.make(backwards).key
         assert candidates.make(point).key != candidates.make(other).key
+
+
+# What a point becomes
+
+KEYS = [
+    *("seed", "optimizer.lr", "trainer.epochs", "trainer.device", "data.root", "budget.max_params"),
+    *("model.stage1.width", "model.order", "model.stage2", "augmentation.affine.rotate"),
+    *("optimizer.betas", "optimizer", "trainer.epoch", "optimizer.lr.high", "model.stage9.width"),
+    *("scheduler", "augmentation", "~augmentation.affine", "+trainer.extra", "++seed"),
+]
+WORDS = [
+    *("3", "-1", "0.5", "1e-3", "inf", "true", "null", "cosine", "word", "'a b'", "'3'", "'null'"),
+    *("[1,2]", "[]", "{a:1}", "{width:7}", "???", "${seed}", "${oc.env:NOT_SET,none}", "'${seed}'"),
+    *("${oc.env:NOT_SET}", "${nowhere}", "a${seed}b", r"'\\${seed}'", "[${seed}]", "''", "a=b"),
+]
+
+
+def test_a_point_becomes_what_hydra_makes_of_it() -> None:
+    """Which composes each job from the files; where it refuses, so does the search."""
+    with initialize_config_dir(str(CONF)):
+        base = ["model=cnn_space", "model.stage2.width=${model.stage1.width}"]
+        configs = [compose("config", base[:n], return_hydra_config=True) for n in (1, 2)]
+        loader = GlobalHydra.instance().config_loader()
+        composers = [Composer(loader, config) for config in configs]
+
+        def from_files(config: DictConfig, overrides: list[str]) -> dict[str, Any]:
+            cfg = loader.load_sweep_config(config, overrides)
+            with open_dict(cfg):
+                del cfg["hydra"]
+            return resolved(cfg)
+
+        def outcome(make: Callable[[], dict[str, Any]]) -> str:
+            try:
+                return repr(make())  # in which 1, 1.0 and True differ, and so does another order
+            except (UserError, HydraException, OmegaConfBaseException, ValueError, TypeError):
+                return "refused"
+
+        outcomes = set()
+
+        @given(
+            st.sampled_from([0, 1]),
+            st.lists(st.tuples(st.sampled_from(KEYS), st.sampled_from(WORDS)), max_size=4),
+        )
+        @settings(max_examples=60, deadline=None)
+        def check(which: int, chosen: list[tuple[str, str]]) -> None:
+            overrides = [f"{key}={value}" for key, value in chosen]
+            ours = outcome(lambda: composers[which].task(overrides)[0])
+            assert ours == outcome(lambda: from_files(configs[which], overrides))
+            outcomes.add(ours == "refused")
+
+        check()
+        assert outcomes == {True, False}

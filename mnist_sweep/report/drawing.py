@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from mnist_sweep.config import IMAGE_SIZE
+from mnist_sweep.config import IMAGE_SIZE, resolved
 from mnist_sweep.errors import UserError
 from mnist_sweep.saved import SavedRun
 
@@ -42,7 +42,7 @@ def draw(run: SavedRun) -> dict[str, Any]:
     config = run.config()
     try:
         with execution_whitelist(TARGETS):
-            costs = profile(build_model(config))
+            costs = profile(build_model(resolved(config)))
     except Exception as error:  # whatever a net of the user's own raises
         raise UserError(f"its net cannot be built here ({' '.join(str(error).split())})") from error
     trained = run.record.num_params

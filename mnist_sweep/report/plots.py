@@ -551,6 +551,7 @@ def _experiment_with(name: str, known: Sequence[str]) -> Any:
     from hydra import compose, initialize_config_dir
     from hydra.utils import execution_whitelist
 
+    from mnist_sweep.config import resolved
     from mnist_sweep.configs import CONF, TARGETS
     from mnist_sweep.experiment import to_experiment
 
@@ -562,7 +563,8 @@ def _experiment_with(name: str, known: Sequence[str]) -> Any:
                 f"one of {', '.join(known)}"
             )
     with initialize_config_dir(str(CONF)), execution_whitelist(TARGETS):
-        return to_experiment(compose("config", [f"augmentation=[{','.join(parts)}]"]))
+        cfg = compose("config", [f"augmentation=[{','.join(parts)}]"])
+        return to_experiment(resolved(cfg))
 
 
 def _pixels(images: Any) -> "np.ndarray":

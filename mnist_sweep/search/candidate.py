@@ -6,7 +6,6 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 import torch
-from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from pydantic import ValidationError
 
@@ -24,8 +23,8 @@ WIDEST = 512
 
 @dataclass(frozen=True)
 class Candidate:
-    cfg: DictConfig
-    """The run's configuration, as the run gets it."""
+    config: dict[str, Any]
+    """The run's configuration, as the run gets it, resolved."""
     choices: dict[str, Any]
     """Group -> its choice, as Hydra has them."""
     overrides: tuple[str, ...]
@@ -42,7 +41,7 @@ class Candidate:
     @property
     def key(self) -> str:
         """A short name, the same for the same configuration and seed."""
-        return config_hash(self.cfg, NO_PART_OF_RESULT)
+        return config_hash(self.config, NO_PART_OF_RESULT)
 
 
 class Candidates:
@@ -64,7 +63,7 @@ class Candidates:
         self.rest = rest
         self.base, _ = self.composer.task(space.fixed)
         """The configuration of the fixed overrides alone."""
-        if fit and self.base.budget.max_params is None:
+        if fit and self.base["budget"]["max_params"] is None:
             raise UserError(
                 "hydra.sweeper.budget=fit needs a limit to fit to: set budget.max_params, or use "
                 "hydra.sweeper.budget=reject"
@@ -76,15 +75,14 @@ class Candidates:
             UserError: a parameter is no key of the configuration.
         """
         overrides = self._overrides(params)
-        cfg, choices = self.composer.task(overrides)
+        config, choices = self.composer.task(overrides)
         num_params = costs = None
         try:
-            budget = BudgetConfig(**OmegaConf.to_container(cfg.budget, resolve=True))  # type: ignore[arg-type]
-            widths, rest = _matching(params, self.fit), _matching(params, self.rest)
-            if widths:
-                overrides = self._overrides({**params, **_fit(cfg, widths, rest, budget)})
-                cfg, choices = self.composer.task(overrides)
-            model = build_model(cfg)
+            budget = BudgetConfig(**config["budget"])
+            if _matching(params, self.fit):
+                overrides = self._overrides({**params, **self._fitted(params, budget)})
+                config, choices = self.composer.task(overrides)
+            model = build_model(config)
             num_params = count_params(model)
             check_size(num_params, budget)
             costs = profile(model)
@@ -97,9 +95,62 @@ class Candidates:
         unknown = 0.0 if reason is None else 1.0
         macs = None if costs is None else costs.macs
         excess = unknown if num_params is None else _excess(num_params, macs, budget)
-        return Candidate(cfg, choices, overrides, num_params, costs, reason, excess)
+        return Candidate(config, choices, overrides, num_params, costs, reason, excess)
 
-    def bases(self) -> list[DictConfig]:
+    def _fitted(self, params: Mapping[str, Any], budget: BudgetConfig) -> dict[str, int]:
+        """The widths, as proportions of each other, scaled to the largest net within the budget.
+
+        A common factor first; then each width in turn takes one more channel as long as that fits,
+        and of what is left those of `rest`.
+
+        Raises:
+            BudgetError: not even one channel each fits.
+        """
+        widths, rest = _matching(params, self.fit), _matching(params, self.rest)
+        given = {key: int(params[key]) for key in widths}
+        others = {key: int(params[key]) for key in rest}
+
+        def problem(sizes: Mapping[str, int]) -> BudgetError | None:
+            config, _ = self.composer.task(self._overrides({**params, **sizes}))
+            try:
+                if budget.max_macs is not None:
+                    wide_enough = budget.model_copy(update={"min_params": None})
+                    check_budget(profile(build_model(config)), wide_enough)
+                    return None
+                with torch.device("meta"):
+                    num_params = count_params(build_model(config))
+            except BudgetError as error:
+                return error
+            if budget.max_params is not None and num_params > budget.max_params:
+                return BudgetError(
+                    f"the narrowest net of this shape has {num_params:,} parameters, over "
+                    f"budget.max_params={budget.max_params}"
+                )
+            return None
+
+        def scaled(factor: float) -> dict[str, int]:
+            return {key: min(WIDEST, max(1, round(size * factor))) for key, size in given.items()}
+
+        low, high = 0.0, WIDEST / min(given.values())
+        smallest = scaled(low)
+        if (error := problem(smallest)) is not None:
+            raise error
+        while scaled(low) != scaled(high) and high - low > 1e-3 * high:
+            middle = (low + high) / 2
+            low, high = (middle, high) if problem(scaled(middle)) is None else (low, middle)
+        sizes = {**others, **scaled(low)}
+        for keys in (widths, rest):
+            growing = sorted(keys, key=lambda key: sizes[key])
+            while growing:
+                for key in list(growing):
+                    wider = {**sizes, key: sizes[key] + 1}
+                    if wider[key] <= WIDEST and problem(wider) is None:
+                        sizes = wider
+                    else:
+                        growing.remove(key)
+        return sizes
+
+    def bases(self) -> list[dict[str, Any]]:
         """Configurations with one value of each parameter, and with every choice of a group.
 
         Raises:
@@ -138,58 +189,3 @@ def _excess(num_params: int, macs: int | None, budget: BudgetConfig) -> float:
 
 def _matching(params: Mapping[str, Any], patterns: Sequence[str]) -> list[str]:
     return [key for key in params if any(fnmatchcase(key, pattern) for pattern in patterns)]
-
-
-def _fit(
-    cfg: DictConfig, widths: Sequence[str], rest: Sequence[str], budget: BudgetConfig
-) -> dict[str, int]:
-    """Scales the widths, as proportions of each other, to the largest net within the budget.
-
-    A common factor first; then each width in turn takes one more channel as long as that fits, and
-    of what is left those of `rest`.
-
-    Raises:
-        BudgetError: not even one channel each fits.
-    """
-    given = {key: int(OmegaConf.select(cfg, key)) for key in widths}
-    others = {key: int(OmegaConf.select(cfg, key)) for key in rest}
-
-    def problem(sizes: Mapping[str, int]) -> BudgetError | None:
-        for key, size in sizes.items():
-            OmegaConf.update(cfg, key, size)
-        try:
-            if budget.max_macs is None:
-                with torch.device("meta"):
-                    num_params = count_params(build_model(cfg))
-                if budget.max_params is not None and num_params > budget.max_params:
-                    return BudgetError(
-                        f"the narrowest net of this shape has {num_params:,} parameters, over "
-                        f"budget.max_params={budget.max_params}"
-                    )
-                return None
-            check_budget(profile(build_model(cfg)), budget.model_copy(update={"min_params": None}))
-        except BudgetError as error:
-            return error
-        return None
-
-    def scaled(factor: float) -> dict[str, int]:
-        return {key: min(WIDEST, max(1, round(size * factor))) for key, size in given.items()}
-
-    low, high = 0.0, WIDEST / min(given.values())
-    smallest = scaled(low)
-    if (error := problem(smallest)) is not None:
-        raise error
-    while scaled(low) != scaled(high) and high - low > 1e-3 * high:
-        middle = (low + high) / 2
-        low, high = (middle, high) if problem(scaled(middle)) is None else (low, middle)
-    sizes = {**others, **scaled(low)}
-    for keys in (widths, rest):
-        growing = sorted(keys, key=lambda key: sizes[key])
-        while growing:
-            for key in list(growing):
-                wider = {**sizes, key: sizes[key] + 1}
-                if wider[key] <= WIDEST and problem(wider) is None:
-                    sizes = wider
-                else:
-                    growing.remove(key)
-    return sizes

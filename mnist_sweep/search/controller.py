@@ -110,14 +110,14 @@ class Controller:
             settings.fit if settings.budget == "fit" else (),
             settings.fit_rest,
         )
-        self.base_cfg = self.candidates.base
-        self.seeds = [int(self.base_cfg.seed) + n for n in range(settings.replicates)]
+        self.base = self.candidates.base
+        self.seeds = [int(self.base["seed"]) + n for n in range(settings.replicates)]
         self._check()
         self.n_trials = self._number_of_trials()
         n_jobs = settings.n_jobs if settings.n_jobs != "auto" else _num_cores()
         self.n_jobs = min(n_jobs, self.n_trials)
         self.tables = [
-            ResultsTable(Path(self.base_cfg.record.table)),
+            ResultsTable(Path(self.base["record"]["table"])),
             ResultsTable(self.sweep_dir / "results.csv"),
         ]
         for table in self.tables:
@@ -154,12 +154,13 @@ class Controller:
                 f"hydra/launcher={launcher} does not go with hydra/sweeper=search, which runs its "
                 "own workers: leave it out, and set hydra.sweeper.n_jobs"
             )
-        build_loggers(self.base_cfg)  # what one needs may be missing
+        build_loggers(self.base)  # what one needs may be missing
         by_val = [name for name in self.settings.objective if name.startswith("val_")]
-        for cfg in self.candidates.bases():
-            if cfg.protocol.name != "select" and by_val:
+        for config in self.candidates.bases():
+            protocol = config["protocol"]["name"]
+            if protocol != "select" and by_val:
                 raise UserError(
-                    f"protocol={cfg.protocol.name} has no validation set, so hydra.sweeper."
+                    f"protocol={protocol} has no validation set, so hydra.sweeper."
                     f"objective={by_val[0]} is not measured: use protocol=select"
                 )
         searched = self.space.distributions
@@ -233,7 +234,7 @@ class Controller:
             "pruner",
         )
         now = {
-            **flat_config(self.base_cfg, (*MAY_DIFFER, *self.space.distributions)),
+            **flat_config(self.base, (*MAY_DIFFER, *self.space.distributions)),
             **{f"hydra.sweeper.{key}": settings[key] for key in fixed},
             **{f"search of {key}": text for key, text in self.space.describe().items()},
         }
@@ -389,7 +390,7 @@ class Controller:
         trial.set_constraint("budget", candidate.excess)
         # A directory of that name is of a trial that the study has lost (a cut journal).
         lost = any(self._run_dir(trial.number, seed).exists() for seed in self.seeds)
-        epochs = candidate.cfg.trainer.epochs
+        epochs = candidate.config["trainer"]["epochs"]
         self.running[trial.number] = _Running(trial, candidate.overrides, epochs, lost)
         self._submit(trial.number)
         return True
@@ -400,7 +401,7 @@ class Controller:
         if stuck and self.space.extender is None:
             self.study.sampler = RandomSampler(seed=trial.number)
         try:
-            params = self.space.suggest(trial, self.base_cfg)
+            params = self.space.suggest(trial, self.base)
         finally:
             self.study.sampler = sampler
         overlap = params.keys() & {override.partition("=")[0] for override in self.space.fixed}
@@ -424,7 +425,7 @@ class Controller:
         if is_hopeless and not any(map(is_finished, self.ledger.trials())):
             least = f"; the smallest net had {self.smallest:,} parameters" if self.smallest else ""
             raise UserError(
-                f"budget.max_params={self.base_cfg.budget.max_params}: no point among "
+                f"budget.max_params={self.base['budget']['max_params']}: no point among "
                 f"{self.rejected_in_a_row} proposals can be trained{least}. Raise the budget or "
                 f"widen the space; the last was refused for: {candidate.reason}"
             )
@@ -440,7 +441,7 @@ class Controller:
             overrides.append(f"trainer.epochs={rung}")
         if len(self.seeds) > 1:
             overrides.append(f"seed={seed}")
-        if self.n_jobs > 1 and self.base_cfg.trainer.threads == "auto":
+        if self.n_jobs > 1 and self.base["trainer"]["threads"] == "auto":
             overrides.append("trainer.threads=1")
         if seed == self.seeds[0]:
             running.trial.set_user_attr(OVERRIDES, overrides)
@@ -629,7 +630,9 @@ class Controller:
     def _record(
         self, candidate: Candidate, overrides: Sequence[str], run_dir: Path, info: TrialInfo
     ) -> RunRecord:
-        record = new_record(candidate.cfg, candidate.choices, shlex.join(overrides), run_dir, info)
+        record = new_record(
+            candidate.config, candidate.choices, shlex.join(overrides), run_dir, info
+        )
         record.num_params = candidate.num_params
         if candidate.costs is not None:
             record.macs = candidate.costs.macs

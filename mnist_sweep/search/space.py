@@ -11,7 +11,7 @@ from hydra_plugins.hydra_optuna_sweeper._impl import (
     OptunaSweeperImpl,
     create_params_from_overrides,
 )
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.trial import Trial
 
@@ -32,7 +32,7 @@ class Space:
     extender: Extender | None
     """Suggests more, given the configuration and the trial."""
 
-    def suggest(self, trial: Trial, config: DictConfig) -> dict[str, Any]:
+    def suggest(self, trial: Trial, config: Mapping[str, Any]) -> dict[str, Any]:
         """Lets the trial's sampler choose a value for each parameter that exists here."""
         chosen: dict[str, Any] = {}
         for name, distribution in self.distributions.items():
@@ -40,7 +40,7 @@ class Space:
                 chosen[name] = trial._suggest(name, distribution)
         if self.extender is None:
             return chosen
-        self.extender(config, trial)
+        self.extender(OmegaConf.create(dict(config)), trial)
         return dict(trial.params)
 
     def _exists(self, name: str, chosen: Mapping[str, Any]) -> bool:
