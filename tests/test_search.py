@@ -418,6 +418,20 @@ def test_a_sampler_of_every_point_ends_when_it_has_been_through(
     assert points == set(product((0.01, 0.02), (1, 2)))
 
 
+def test_a_grid_begins_with_its_longest_trials(search: Cli, tmp_path: Path) -> None:
+    """So that its workers end together; also when it is gone on with, or some nets do not fit."""
+    grid = ["model=ds_cnn_v3_code,ds_cnn,pointwise_cnn", "trainer.epochs=1,2,4", GRID]
+    done = search(*grid, "hydra.sweeper.n_jobs=1", "trainer.limit_train=32")
+    assert done.returncode == 0, done.stderr
+    rows = rows_of(tmp_path)
+    trained = rows[rows.status == "completed"].sort_values("trial")
+    assert Counter(rows.status) == {"completed": 6, "infeasible": 3}
+    assert trained.eval("epochs * macs").is_monotonic_decreasing
+    assert set(zip(trained.model, trained.epochs, strict=True)) == set(
+        product(("ds_cnn", "ds_cnn_v3_code"), (1, 2, 4))
+    )
+
+
 def test_a_grid_can_be_done_in_part(search: Cli, tmp_path: Path) -> None:
     assert search("optimizer.lr=0.01,0.02,0.03", GRID, "hydra.sweeper.n_trials=2").returncode == 0
     assert len(finished(tmp_path)) == 2

@@ -39,6 +39,7 @@ from mnist_sweep.record import (
 from mnist_sweep.run import NO_PART_OF_RESULT, TrialInfo, flat_config, new_record
 from mnist_sweep.search.candidate import Candidate, Candidates
 from mnist_sweep.search.composer import Composer
+from mnist_sweep.search.grid import MOST_ORDERED, LongestFirst
 from mnist_sweep.search.ledger import (
     ATTEMPT,
     CONFIG,
@@ -265,7 +266,14 @@ class Controller:
             config["seed"] += offset
         sampler = _construct(config, "hydra.sweeper.sampler", OPTUNA_CLASSES)
         if grid:
-            sampler = sampler(self.space.grid())
+            points = self.space.grid()
+            size = math.prod(map(len, points.values()))
+            # Of a part of the grid the long ones would be no fair sample.
+            ordered = self.settings.n_trials >= size and self.space.extender is None
+            if ordered and size <= MOST_ORDERED:
+                sampler = LongestFirst(points, self.candidates, config.get("seed"))
+            else:
+                sampler = sampler(points)
         if not isinstance(sampler, BaseSampler):
             raise UserError(
                 f"hydra.sweeper.sampler._target_={config.get('_target_')} is no sampler of "

@@ -34,14 +34,19 @@ class Space:
 
     def suggest(self, trial: Trial, config: Mapping[str, Any]) -> dict[str, Any]:
         """Lets the trial's sampler choose a value for each parameter that exists here."""
-        chosen: dict[str, Any] = {}
-        for name, distribution in self.distributions.items():
-            if self._exists(name, chosen):
-                chosen[name] = trial._suggest(name, distribution)
+        chosen = self.choose(trial._suggest)
         if self.extender is None:
             return chosen
         self.extender(OmegaConf.create(dict(config)), trial)
         return dict(trial.params)
+
+    def choose(self, value: Callable[[str, BaseDistribution], Any]) -> dict[str, Any]:
+        """A point; `value` is asked for each parameter that exists beside those before it."""
+        chosen: dict[str, Any] = {}
+        for name, distribution in self.distributions.items():
+            if self._exists(name, chosen):
+                chosen[name] = value(name, distribution)
+        return chosen
 
     def _exists(self, name: str, chosen: Mapping[str, Any]) -> bool:
         return all(
