@@ -27,6 +27,9 @@ UNWRITABLE = (errno.EACCES, errno.EEXIST, errno.ENOTDIR, errno.EROFS, errno.ENOS
 DEFAULTS_LIST = "hydra._internal.defaults_list"
 """Of Hydra's code, what answers to optimizer=3 or optimizer=[1], and names neither."""
 
+LAUNCHERS = ("joblib", "submitit_local", "submitit_slurm", "ray")
+"""Those of extras, which a machine may do without."""
+
 CONFIG_FLAGS = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn")
 
 
@@ -133,6 +136,8 @@ def word(error: Exception, arguments: list[str]) -> tuple[str, int]:
         return text, EXIT_FAILURE
     if found := re.search(r"Could not (?:find|load) '([\w/-]+)/([^'/]*)'", text):
         return _unknown_choice(found.group(1), found.group(2), text), EXIT_USER_ERROR
+    if found := re.search(r"Unknown plugin class : 'hydra_plugins\.hydra_(\w+)_launcher\.", text):
+        return _not_installed(found.group(1)), EXIT_USER_ERROR
     if found := re.search(r"Could not override '([^']*)'", text):
         return _unknown_key(found.group(1), arguments), EXIT_USER_ERROR
     if isinstance(error, ValueError | TypeError) and _is_from(DEFAULTS_LIST, error):
@@ -157,12 +162,21 @@ def _unknown_choice(group: str, choice: str, text: str) -> str:
     """text: Hydra's, which often lists the choices, those of plugins too."""
     from mnist_sweep.errors import did_you_mean
 
+    if group == "hydra/launcher" and choice in LAUNCHERS:
+        return _not_installed(choice)
     listed = text.partition("Available options in")[2].partition(":")[2]
     names = listed.partition("Config search path")[0].split()
     names = names or sorted(path.stem for path in (CONF / group).glob("*.yaml"))
     choices = [name for name in names if not name.startswith(RECIPE_PARTS)]
     known = f"; {group} is one of {', '.join(choices)}" if choices else ""
     return f"{group}={choice}: no such choice{did_you_mean(choice, choices)}{known}"
+
+
+def _not_installed(launcher: str) -> str:
+    extra = launcher.partition("_")[0]
+    return (
+        f"hydra/launcher={launcher} is not installed: pip install 'mnist-sweep[{extra}]' brings it"
+    )
 
 
 def _unknown_key(key: str, arguments: list[str]) -> str:

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -93,6 +94,15 @@ def test_a_mistake_is_one_line_that_names_key_and_remedy(
     for fragment in MISTAKES[mistake]:
         assert fragment in done.stderr
     assert not list(tmp_path.glob("**/model.pt"))
+
+
+@pytest.mark.skipif(find_spec("ray") is not None, reason="ray is installed")
+def test_a_launcher_that_is_not_installed_says_what_brings_it(cli: Cli) -> None:
+    done = cli("-m", "hydra/launcher=ray", "seed=0,1", "debug=fast")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: hydra/launcher=ray is not installed: pip install 'mnist-sweep[ray]' brings it\n"
+    )
 
 
 def test_a_mistake_shows_its_traceback_when_asked(cli: Cli) -> None:
