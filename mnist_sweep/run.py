@@ -34,7 +34,7 @@ from mnist_sweep.console import (
     show_result,
     warn,
 )
-from mnist_sweep.data import fetch, load
+from mnist_sweep.data import Dataset, fetch, load
 from mnist_sweep.errors import BudgetError, FailureError, UserError
 from mnist_sweep.experiment import to_experiment
 from mnist_sweep.loggers import Loggers, RunStart
@@ -82,6 +82,8 @@ class TrialInfo:
     study: str
     trial: int
     rung: int | None
+    earlier: Path | None = None
+    """Run directory of an attempt that was cut short, whose checkpoint is gone on from."""
 
 
 def run(cfg: DictConfig) -> float:
@@ -161,6 +163,7 @@ class _Attempt:
     def __init__(self, cfg: DictConfig, run_dir: Path, info: TrialInfo | None = None) -> None:
         self.start = time.perf_counter()
         self.config = resolved(cfg)
+        self.earlier = None if info is None else info.earlier
         self.run_dir = run_dir
         self.experiment = to_experiment(self.config)
         self.costs = profile(self.experiment.model)
@@ -236,6 +239,8 @@ class _Attempt:
         checkpoint = self.run_dir / CHECKPOINT
         if settings.resume is None:
             checkpoint.unlink(missing_ok=True)  # of an earlier run in the same directory
+        if self.earlier is not None and _take_over(self.earlier, checkpoint, self.config, data):
+            console.print(f"resumes {self.earlier.name}, which was cut short")
 
         def on_epoch(history: list[EpochMetrics]) -> None:
             record.learn(history)
@@ -386,6 +391,24 @@ def _as_float(value: Any) -> Any:
     if isinstance(value, list):
         return [_as_float(item) for item in value]
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _take_over(earlier: Path, checkpoint: Path, config: Mapping[str, Any], data: Dataset) -> bool:
+    """Copies the checkpoint of `earlier` if that was a run of this config and data set.
+
+    Where it left none, or that is damaged, the run starts over.
+    """
+    try:
+        cfg = OmegaConf.load(earlier / ".hydra" / "config.yaml")
+        assert isinstance(cfg, DictConfig)
+        content = torch.load(earlier / CHECKPOINT, weights_only=True)
+        before, now = (flat_config(each, NO_PART_OF_RESULT) for each in (resolved(cfg), config))
+        if before != now or content["data"] != data.name:
+            return False
+    except Exception:  # torch.load raises nearly anything on a damaged file
+        return False
+    save_whole(content, checkpoint)
+    return True
 
 
 def _check_same_config(config: Mapping[str, Any], run_dir: Path) -> None:

@@ -8,6 +8,7 @@ import csv
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import socket
@@ -350,6 +351,44 @@ def kill_at_random_moments(search: Search, victims: list[str], pace: float, seed
     assert {path: after.get(path) for path in before} == before, "a finished trial ran again"
     lost = [trial for trial in search.trials() if trial.user_attrs.get("retry")]
     assert len(lost) >= len(victims) // 2, "few kills hit a running trial"
+
+
+@pytest.mark.parametrize(
+    ("n_jobs", "is_cut"),
+    [
+        pytest.param(1, False, id="whole"),
+        pytest.param(1, True, id="checkpoint-cut", marks=pytest.mark.slow),
+        pytest.param(2, False, id="of-two", marks=pytest.mark.slow),
+    ],
+)
+def test_what_was_cut_short_is_resumed_to_the_same_result(
+    search: Search, n_jobs: int, is_cut: bool
+) -> None:
+    search.arguments = [
+        *(LR, "trainer.epochs=60", "hydra/sweeper/pruner=median", f"hydra.sweeper.n_jobs={n_jobs}"),
+        f"hydra.sweeper.n_trials={n_jobs}",
+    ]
+    command = search.start()
+    histories = [search.sweep_dir / str(n) / "history.csv" for n in range(n_jobs)]
+    wait_until(lambda: all(h.exists() and len(h.read_text().splitlines()) > 20 for h in histories))
+    tree = command.tree()
+    command.process.kill()
+    assert command.wait() == -signal.SIGKILL
+    wait_until(lambda: all(map(is_gone, tree)))
+    if is_cut:
+        checkpoint = search.sweep_dir / "0" / "checkpoint.pt"
+        checkpoint.write_bytes(checkpoint.read_bytes()[: checkpoint.stat().st_size // 2])
+
+    search.run()
+    check_books(search, n_jobs)
+    for trial in search.finished():
+        run_dir = search.sweep_dir / str(trial.number)
+        trained_here = re.findall(r"^ +(\d+)/60 ", (run_dir / "output.log").read_text(), re.M)
+        assert trained_here[-1] == "60" and (int(trained_here[0]) > 19) == (not is_cut)
+        assert set(trial.intermediate_values) == set(range(1, 61)), "the pruner knows of all"
+        check = [sys.executable, "-m", "mnist_sweep.rerun", str(run_dir), "--check"]
+        done = subprocess.run(check, cwd=search.folder, env=environment(), check=False)
+        assert done.returncode == 0, "not what an unbroken run gives"
 
 
 TO_BE_KILLED = [

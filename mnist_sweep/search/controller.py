@@ -47,6 +47,7 @@ from mnist_sweep.search.ledger import (
     NUM_PARAMS,
     OVERRIDES,
     RETRY,
+    RETRY_OF,
     Ledger,
     is_finished,
     is_rejected,
@@ -268,9 +269,11 @@ class Controller:
         if grid:
             points = self.space.grid()
             size = math.prod(map(len, points.values()))
-            # Of a part of the grid the long ones would be no fair sample.
-            ordered = self.settings.n_trials >= size and self.space.extender is None
-            if ordered and size <= MOST_ORDERED:
+            # Of a part of the grid the long ones would be no fair sample, and a trial that may end
+            # early has no known length.
+            is_whole = size <= self.settings.n_trials and self.settings.pruner is None
+            known = is_whole and self.settings.rungs is None and self.space.extender is None
+            if known and size <= MOST_ORDERED:
                 sampler = LongestFirst(points, self.candidates, config.get("seed"))
             else:
                 sampler = sampler(points)
@@ -453,7 +456,9 @@ class Controller:
             overrides.append("trainer.threads=1")
         if seed == self.seeds[0]:
             running.trial.set_user_attr(OVERRIDES, overrides)
-        info = TrialInfo(self.study.study_name, number, rung)
+        retry_of = running.trial.user_attrs.get(RETRY_OF)
+        earlier = None if retry_of is None else self._run_dir(retry_of, seed).absolute()
+        info = TrialInfo(self.study.study_name, number, rung, earlier)
         self.workers.submit(Job(info, tuple(overrides), self._subdir(number, seed)))
 
     def _run_dir(self, number: int, seed: int) -> Path:
@@ -467,11 +472,12 @@ class Controller:
         running = self.running[job.info.trial]
         if self.settings.pruner is None or running.values:
             return False
-        value = getattr(history[-1], self.settings.objective[0])
-        if value is None or not math.isfinite(value):
-            return False
-        epoch = history[-1].epoch
-        running.trial.report(value, epoch)
+        for metrics in history[running.reported :]:  # several where an attempt is resumed
+            value = getattr(metrics, self.settings.objective[0])
+            if value is None or not math.isfinite(value):
+                return False
+            running.trial.report(value, metrics.epoch)
+        running.reported = epoch = len(history)
         is_last = epoch == (job.info.rung or running.epochs)  # then there is no time to save
         return not is_last and running.trial.should_prune()
 
@@ -683,6 +689,8 @@ class _Running:
     """Of its schedule, where there are no rungs."""
     replaces: bool
     """Whether its rows take the place of older ones."""
+    reported: int = 0
+    """Epochs that the pruner knows of."""
     rung: int = 0
     """Place in `rungs`."""
     values: list[list[float]] = field(default_factory=list)
