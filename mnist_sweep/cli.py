@@ -24,9 +24,6 @@ EXIT_FAILURE, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 
 UNWRITABLE = (errno.EACCES, errno.EEXIST, errno.ENOTDIR, errno.EROFS, errno.ENOSPC, errno.EFBIG)
 
-DEFAULTS_LIST = "hydra._internal.defaults_list"
-"""Of Hydra's code, what answers to optimizer=3 or optimizer=[1], and names neither."""
-
 LAUNCHERS = ("joblib", "submitit_local", "submitit_slurm", "ray")
 """Those of extras, which a machine may do without."""
 
@@ -140,22 +137,24 @@ def word(error: Exception, arguments: list[str]) -> tuple[str, int]:
         return _not_installed(found.group(1)), EXIT_USER_ERROR
     if found := re.search(r"Could not override '([^']*)'", text):
         return _unknown_key(found.group(1), arguments), EXIT_USER_ERROR
-    if isinstance(error, ValueError | TypeError) and _is_from(DEFAULTS_LIST, error):
+    if _raised_in(error) == "hydra._internal.defaults_list":  # of optimizer=3, and names no key
         for group, _, choice in (argument.partition("=") for argument in arguments):
             if (CONF / group).is_dir() and not (CONF / group / f"{choice}.yaml").exists():
                 return _unknown_choice(group, choice, ""), EXIT_USER_ERROR
     if isinstance(error, CompactHydraException | OmegaConfBaseException):
         return text, EXIT_USER_ERROR
+    if isinstance(error, ValueError) and _raised_in(error).startswith("hydra._internal."):
+        return text, EXIT_USER_ERROR  # two of Hydra's flags that do not go together
     if isinstance(error, OSError) and error.errno in UNWRITABLE:
         where = f"{error.filename or 'the run directory'} cannot be written ({error.strerror})"
         return f"{where}: set hydra.run.dir or hydra.sweep.dir to a place that can", EXIT_USER_ERROR
     return f"{type(error).__name__}: {text} (HYDRA_FULL_ERROR=1 shows where)", EXIT_FAILURE
 
 
-def _is_from(module: str, error: Exception) -> bool:
-    """Whether that module's code raised it."""
+def _raised_in(error: Exception) -> str:
+    """The module whose code raised it."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return bool(frames) and frames[-1].f_globals.get("__name__") == module
+    return str(frames[-1].f_globals["__name__"]) if frames else ""
 
 
 def _unknown_choice(group: str, choice: str, text: str) -> str:

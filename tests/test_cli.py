@@ -60,6 +60,7 @@ MISTAKES = {
     "augmentation=[affine,elastik]": ["elastik", "elastic"],
     "optimizer=3": ["optimizer=3: no such choice; optimizer is one of adam, adamw"],
     "optimizer=[1,2]": ["optimizer=[1,2]: no such choice"],
+    "-m --cfg job": ["Only one of", "--multirun", "--cfg"],
     "lr=0.1": ["lr: no such key", "did you mean optimizer.lr"],
     "modle=ds_cnn": ["modle", "did you mean model"],
     "optimizer.lrr=1": ["optimizer.lrr", "did you mean optimizer.lr"],
