@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from optuna.trial import FrozenTrial
 
-    from mnist_sweep import figures
+    from mnist_sweep.figures.front import FrontPanel
+    from mnist_sweep.figures.search import ParallelAxis
     from mnist_sweep.report.tables import Ranking
     from mnist_sweep.saved import SavedRun
 
@@ -82,9 +83,11 @@ def front(arguments: argparse.Namespace) -> None:
 
     cost = arguments.cost
     if arguments.output is not None:
-        from mnist_sweep import figures  # matplotlib, which a table does not need
+        # Here, for a table needs no matplotlib.
+        from mnist_sweep.figures.front import front as draw
+        from mnist_sweep.figures.saving import check_suffix, save
 
-        figures.check_suffix(arguments.output)
+        check_suffix(arguments.output)
     runs = chosen(load_results(*arguments.sources), arguments.where)
     lines = leaderboard(runs, sort=arguments.score)
     tracks = list(_tracks_with_front(lines, cost))
@@ -105,8 +108,8 @@ def front(arguments: argparse.Namespace) -> None:
                 f"drawn are the {MOST_TRACKS} of {len(tracks)} tracks with most runs; --where "
                 "chooses others"
             )
-        figure = figures.front(panels, COSTS[cost], f"Accuracy against {COSTS[cost]}")
-        figures.save(figure, arguments.output)
+        figure = draw(panels, COSTS[cost], f"Accuracy against {COSTS[cost]}")
+        save(figure, arguments.output)
         notes.append(f"picture {arguments.output}")
     _print_fronts(tracks, cost, notes, arguments.format)
 
@@ -125,13 +128,11 @@ def _tracks_with_front(lines: "pd.DataFrame", cost: str) -> "Iterator[pd.DataFra
             )
 
 
-def _panels(
-    tracks: "Sequence[pd.DataFrame]", cost: str, notes: list[str]
-) -> "list[figures.FrontPanel]":
-    """The tracks as `figures.front` takes them. notes: gets what is not drawn, and why."""
+def _panels(tracks: "Sequence[pd.DataFrame]", cost: str, notes: list[str]) -> "list[FrontPanel]":
+    """The tracks as the picture takes them. notes: gets what is not drawn, and why."""
     import pandas as pd
 
-    from mnist_sweep import figures
+    from mnist_sweep.figures.front import FrontPanel
     from mnist_sweep.report.front import known_records
     from mnist_sweep.report.tables import track_name
 
@@ -154,7 +155,7 @@ def _panels(
         )
         comparable = score == "test_acc" and first.data == "mnist" and cost == "num_params"
         near = records[size.between(low, high)] if comparable else None
-        panels.append(figures.FrontPanel(track_name(first), score, points, near))
+        panels.append(FrontPanel(track_name(first), score, points, near))
         drawn |= comparable
     if not drawn:
         notes.append(
@@ -245,10 +246,11 @@ def add_curves(parser: argparse.ArgumentParser) -> None:
 
 def curves(arguments: argparse.Namespace) -> None:
     """Loss and accuracy of each epoch."""
-    from mnist_sweep import figures
+    from mnist_sweep.figures.curves import curves
+    from mnist_sweep.figures.saving import check_suffix
     from mnist_sweep.saved import find_run
 
-    figures.check_suffix(arguments.output)
+    check_suffix(arguments.output)
     histories = {}
     for run in map(find_run, arguments.run_names):
         histories[_label(run)] = run.history()
@@ -258,7 +260,7 @@ def curves(arguments: argparse.Namespace) -> None:
                 "history; choose another run"
             )
     title = next(iter(histories)) if len(histories) == 1 else f"{len(histories)} runs"
-    _save(figures.curves(histories, title), arguments.output)
+    _save(curves(histories, title), arguments.output)
 
 
 def _label(run: "SavedRun") -> str:
@@ -278,10 +280,11 @@ def add_pruned(parser: argparse.ArgumentParser) -> None:
 
 def pruned(arguments: argparse.Namespace) -> None:
     """val_acc of all trials of a search, each to where it ended."""
-    from mnist_sweep import figures
+    from mnist_sweep.figures.curves import TrialCurve, pruned
+    from mnist_sweep.figures.saving import check_suffix
     from mnist_sweep.saved import find_run
 
-    figures.check_suffix(arguments.output)
+    check_suffix(arguments.output)
     folder = find_search(arguments.source)
     trials, without = [], 0
     for path in sorted(folder.rglob(RESULT)):
@@ -294,14 +297,14 @@ def pruned(arguments: argparse.Namespace) -> None:
         accs = [math.nan if m.val_acc is None else m.val_acc for m in history]
         if any(map(math.isfinite, accs)):
             label = f"trial {run.record.trial}"
-            trials.append(figures.TrialCurve(label, run.record.status, accs))
+            trials.append(TrialCurve(label, run.record.status, accs))
     if not trials:
         raise UserError(
             f"{folder}: no run of the search in it finished an epoch with a validation accuracy, "
             "so there is no curve to draw"
         )
     title = f"Search {folder.name}: validation accuracy of {counted(len(trials), 'run')}"
-    _save(figures.pruned(trials, title), arguments.output)
+    _save(pruned(trials, title), arguments.output)
     if without:
         print(
             f"left out: {counted(without, 'run')} that finished no epoch, or whose files are gone"
@@ -321,9 +324,10 @@ def add_parallel(parser: argparse.ArgumentParser) -> None:
 
 def parallel(arguments: argparse.Namespace) -> None:
     """What each trial chose for each parameter, and what came of it."""
-    from mnist_sweep import figures
+    from mnist_sweep.figures.saving import check_suffix
+    from mnist_sweep.figures.search import parallel
 
-    figures.check_suffix(arguments.output)
+    check_suffix(arguments.output)
     study = read_study(find_search(arguments.source), arguments.storage)
     objective = study.objective(arguments.objective)
     trials = [trial for trial in study.trials if trial.params]
@@ -338,7 +342,7 @@ def parallel(arguments: argparse.Namespace) -> None:
         _parallel_axis(name, trials) for name in study.parameters if not _is_fixed(name, trials)
     ]
     minimize = study.directions[objective] == "minimize"
-    figure = figures.parallel(axes, objective, values, title, minimize=minimize)
+    figure = parallel(axes, objective, values, title, minimize=minimize)
     _save(figure, arguments.output)
     if study.note:
         print(study.note)
@@ -348,17 +352,17 @@ def _is_fixed(name: str, trials: "Sequence[FrozenTrial]") -> bool:
     return all(trial.distributions[name].single() for trial in trials if name in trial.params)
 
 
-def _parallel_axis(name: str, trials: "Sequence[FrozenTrial]") -> Any:
+def _parallel_axis(name: str, trials: "Sequence[FrozenTrial]") -> "ParallelAxis":
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-    from mnist_sweep import figures
+    from mnist_sweep.figures.search import ParallelAxis
 
     distribution = next(t.distributions[name] for t in trials if name in t.distributions)
     values = [trial.params.get(name) for trial in trials]
     if isinstance(distribution, CategoricalDistribution):
-        return figures.ParallelAxis(name, values, choices=distribution.choices)
+        return ParallelAxis(name, values, choices=distribution.choices)
     assert isinstance(distribution, FloatDistribution | IntDistribution)
-    return figures.ParallelAxis(
+    return ParallelAxis(
         name, values, low=distribution.low, high=distribution.high, log=distribution.log
     )
 
@@ -385,14 +389,15 @@ def add_importance(parser: argparse.ArgumentParser) -> None:
 
 def importance(arguments: argparse.Namespace) -> None:
     """How much each parameter has to do with a trial's being among the best."""
-    from mnist_sweep import figures
+    from mnist_sweep.figures.saving import check_suffix
+    from mnist_sweep.figures.search import importance
 
-    figures.check_suffix(arguments.output)
+    check_suffix(arguments.output)
     study = read_study(find_search(arguments.source), arguments.storage)
     objective = study.objective(arguments.objective)
     found = importances(study, objective)
     title = f"Search {study.folder.name}: what matters for {objective}"
-    figure = figures.importance(found.shares, found.chance, title, found.note)
+    figure = importance(found.shares, found.chance, title, found.note)
     _print_table(
         ("parameter", "importance", f"chance ({CHANCE:.0%})", ""),
         [
@@ -508,10 +513,11 @@ def augmentation(arguments: argparse.Namespace) -> None:
     """A digit of each kind, as it is and augmented."""
     import torch
 
-    from mnist_sweep import figures
     from mnist_sweep.data import load
+    from mnist_sweep.figures.augmentation import augmentation
+    from mnist_sweep.figures.saving import check_suffix
 
-    figures.check_suffix(arguments.output)
+    check_suffix(arguments.output)
     known = _augmentations()
     names = [name for name in (arguments.names or "").split(",") if name.strip()]
     names = [name.strip() for name in names] or [name for name in known if name != "none"]
@@ -532,7 +538,7 @@ def augmentation(arguments: argparse.Namespace) -> None:
             draws.append(_pixels(augmented))
         rows[name] = np.stack(draws)
     title = f"Augmentations of {data.name}, {counted(DRAWS, 'draw')} each"
-    _save(figures.augmentation(rows, title), arguments.output)
+    _save(augmentation(rows, title), arguments.output)
 
 
 def _augmentations(*, also_of_recipes: bool = False) -> list[str]:
@@ -739,9 +745,9 @@ def _add_output(
 
 
 def _save(figure: Any, path: Path) -> None:
-    from mnist_sweep import figures
+    from mnist_sweep.figures.saving import save
 
-    figures.save(figure, path)
+    save(figure, path)
     print(f"picture {path}")
 
 
