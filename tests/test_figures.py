@@ -48,7 +48,8 @@ from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.record import ResultsTable, RunRecord, write_history, write_result
 from mnist_sweep.report.__main__ import main
 from mnist_sweep.report.front import front, known_records
-from mnist_sweep.report.plots import FEWEST_COMPLETED, SearchStudy, importances
+from mnist_sweep.report.importance import FEWEST_COMPLETED, importances
+from mnist_sweep.report.study import SearchStudy
 from tests.conftest import TINY, Cli, environment
 
 NASTY = "größer 数字 $x^{2$ \\frac <b>&amp; %s"

@@ -23,7 +23,8 @@ from mnist_sweep.figures.style import BLUE, GREY, ORANGE, SKY, WIDTH, styled
 @dataclass(frozen=True)
 class FrontPanel:
     """Configurations that may be compared. points: columns label, cost, mean and sd of the score
-    (fractions of 1; sd NaN for a single run), on_front. records: as of `front.known_records`."""
+    (fractions of 1; sd NaN for a single run), on_front. records: as of
+    `report.front.known_records`."""
 
     title: str
     score: str

@@ -195,7 +195,8 @@ def _importance(
     if run is None:
         return [], "The search’s directory is not here, so it cannot be told."
     # Here, so that a page without a search to explain imports no optuna.
-    from mnist_sweep.report.plots import importances, read_study
+    from mnist_sweep.report.importance import importances
+    from mnist_sweep.report.study import read_study
     from mnist_sweep.search.storage import JOURNAL
 
     folder = next((f for f in run.run_dir.parents if (f / JOURNAL).is_file()), None)
