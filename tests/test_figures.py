@@ -47,7 +47,7 @@ from mnist_sweep.figures.search import NO_VALUE, SIDE_BY_SIDE, ParallelAxis, imp
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.record import ResultsTable, RunRecord, write_history, write_result
 from mnist_sweep.report.__main__ import main
-from mnist_sweep.report.front import front, known_records
+from mnist_sweep.report.front import front, known_records, non_dominated
 from mnist_sweep.report.importance import FEWEST_COMPLETED, importances
 from mnist_sweep.report.study import SearchStudy
 from tests.conftest import TINY, Cli, environment
@@ -353,6 +353,16 @@ def test_the_front_is_what_nothing_dominates(points: list[tuple[float, float]]) 
     assert front(nullable).tolist() == expected
     negative = pd.DataFrame({"cost": -frame.val_acc_mean, "score": -frame.num_params})
     assert front(negative, "cost", "score").tolist() == expected
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(*[st.integers(-1, 2).map(float)] * 3), max_size=12))
+def test_of_three_objectives_too(rows: list[tuple[float, ...]]) -> None:
+    values = np.array(rows).reshape(-1, 3)
+    expected = [
+        not any((other >= row).all() and (other > row).any() for other in values) for row in values
+    ]
+    assert non_dominated(values).tolist() == expected
 
 
 def test_known_records_are_of_their_class() -> None:
