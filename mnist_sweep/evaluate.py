@@ -214,18 +214,19 @@ def _draw(
     folder: Path, record: RunRecord, frame: pd.DataFrame, counts: np.ndarray, data: "Dataset"
 ) -> None:
     """The mistakes of which the net was surest come first."""
-    from mnist_sweep import figures
+    from mnist_sweep.figures.evaluation import confusion_matrix, misclassified
+    from mnist_sweep.figures.saving import save
 
     acc = np.trace(counts) / counts.sum()
     what = f"{record.groups.get('model')} ({record.run_id}) on {data.name}: {100 * acc:.2f} %"
-    figures.save(figures.confusion_matrix(counts, what), folder / CONFUSION)
+    save(confusion_matrix(counts, what), folder / CONFUSION)
     wrong = frame[frame["label"] != frame["prediction"]]
     wrong = wrong.sort_values("confidence", ascending=False, kind="stable")
     images = data.test.images.numpy()[wrong["image"].to_numpy()]
     title = f"{what}, {len(wrong):,} of {len(frame):,} wrong"
     labels, predicted, confidences = (wrong[name].to_numpy() for name in COLUMNS[1:])
-    figure = figures.misclassified(images, labels, predicted, confidences, title)
-    figures.save(figure, folder / MISTAKES)
+    figure = misclassified(images, labels, predicted, confidences, title)
+    save(figure, folder / MISTAKES)
 
 
 if __name__ == "__main__":

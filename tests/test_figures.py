@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import matplotlib
@@ -35,14 +36,20 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from mnist_sweep import figures
 from mnist_sweep.errors import UserError, exit_code
-from mnist_sweep.figures import FrontPanel, ParallelAxis, TrialCurve
+from mnist_sweep.figures.augmentation import augmentation
+from mnist_sweep.figures.curves import TrialCurve, curves, pruned
+from mnist_sweep.figures.evaluation import confusion_matrix, misclassified
+from mnist_sweep.figures.front import FrontPanel
+from mnist_sweep.figures.front import front as draw_front
+from mnist_sweep.figures.saving import save
+from mnist_sweep.figures.search import NO_VALUE, SIDE_BY_SIDE, ParallelAxis, importance, parallel
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.record import ResultsTable, RunRecord, write_history, write_result
 from mnist_sweep.report.__main__ import main
-from mnist_sweep.report.front import front, known_records
-from mnist_sweep.report.plots import FEWEST_COMPLETED, SearchStudy, importances
+from mnist_sweep.report.front import front, known_records, non_dominated
+from mnist_sweep.report.importance import FEWEST_COMPLETED, importances
+from mnist_sweep.report.study import SearchStudy
 from tests.conftest import TINY, Cli, environment
 
 NASTY = "größer 数字 $x^{2$ \\frac <b>&amp; %s"
@@ -87,27 +94,25 @@ NETS = [
 ]
 
 PICTURES: dict[str, Callable[[], Figure]] = {
-    "confusion": lambda: figures.confusion_matrix(np.diag(range(90, 100)), NASTY),
-    "misclassified": lambda: figures.misclassified(
+    "confusion": lambda: confusion_matrix(np.diag(range(90, 100)), NASTY),
+    "misclassified": lambda: misclassified(
         np.zeros((3, 28, 28), np.uint8), [1, 2, 3], [4, 5, 6], [0.5, 0.7, 1.0], NASTY
     ),
-    "curves": lambda: figures.curves({NASTY: history(), "b": history(2)}, NASTY),
-    "pruned": lambda: figures.pruned([TrialCurve(NASTY, "completed", [0.9, 0.95])], NASTY),
-    "front": lambda: figures.front(
+    "curves": lambda: curves({NASTY: history(), "b": history(2)}, NASTY),
+    "pruned": lambda: pruned([TrialCurve(NASTY, "completed", [0.9, 0.95])], NASTY),
+    "front": lambda: draw_front(
         [panel([*NETS, (NASTY, 500, 0.9, 0.01)], title=NASTY, records=known_records())],
         "parameters",
         NASTY,
     ),
-    "parallel": lambda: figures.parallel(
+    "parallel": lambda: parallel(
         [ParallelAxis(NASTY, [1, 2], low=1, high=2), ParallelAxis("b", [NASTY, None], [NASTY])],
         "val_acc",
         [0.9, None],
         NASTY,
     ),
-    "importance": lambda: figures.importance(
-        {NASTY: 0.9, "b": 0.1}, {NASTY: 0.3, "b": 0.3}, "", NASTY
-    ),
-    "augmentation": lambda: figures.augmentation(
+    "importance": lambda: importance({NASTY: 0.9, "b": 0.1}, {NASTY: 0.3, "b": 0.3}, "", NASTY),
+    "augmentation": lambda: augmentation(
         {"original": np.zeros((1, 4, 28, 28), np.uint8), NASTY: np.ones((2, 4, 28, 28), np.uint8)},
         NASTY,
     ),
@@ -115,7 +120,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
 
 
 def saved(figure: Figure, path: Path) -> bytes:
-    figures.save(figure, path)
+    save(figure, path)
     return path.read_bytes()
 
 
@@ -171,22 +176,24 @@ def test_the_same_data_give_the_same_bytes(suffix: str, tmp_path: Path) -> None:
 
 def test_another_process_writes_the_same_bytes(tmp_path: Path) -> None:
     script = (
-        "import sys, numpy; from pathlib import Path; from mnist_sweep import figures;"
+        "import sys, numpy; from pathlib import Path;"
+        "from mnist_sweep.figures.evaluation import confusion_matrix;"
+        "from mnist_sweep.figures.saving import save;"
         "counts = numpy.diag(range(10)) + 1;"
-        "figures.save(figures.confusion_matrix(counts, 'a'), Path('there.svg'));"
+        "save(confusion_matrix(counts, 'a'), Path('there.svg'));"
         "assert 'torch' not in sys.modules and 'matplotlib.pyplot' not in sys.modules"
     )
     root = str(Path(__file__).parent.parent)
     env = environment(PYTHONPATH=root, PYTHONHASHSEED="7")
     subprocess.run([sys.executable, "-c", script], cwd=tmp_path, env=env, check=True)
-    here = saved(figures.confusion_matrix(np.diag(range(10)) + 1, "a"), tmp_path / "here.svg")
+    here = saved(confusion_matrix(np.diag(range(10)) + 1, "a"), tmp_path / "here.svg")
     assert (tmp_path / "there.svg").read_bytes() == here
 
 
 @pytest.mark.parametrize("name", ["a.pdf", "a", "a.png.txt", ".png"])
 def test_other_suffixes_are_refused(name: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"a picture is a \.png or a \.svg"):
-        figures.save(Figure(), tmp_path / name)
+        save(Figure(), tmp_path / name)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -194,7 +201,7 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "folder.png").mkdir()
     for path in (tmp_path / "no" / "such" / "a.png", tmp_path / "folder.png"):
         with pytest.raises(UserError, match=f"-o {re.escape(str(path))} cannot be written"):
-            figures.save(Figure(), path)
+            save(Figure(), path)
 
 
 def test_text_is_shown_as_it_stands(tmp_path: Path) -> None:
@@ -212,7 +219,7 @@ def test_text_is_shown_as_it_stands(tmp_path: Path) -> None:
 @given(st.lists(st.one_of(ACCURACIES, st.floats(0.98, 1), st.just(math.nan)), min_size=1))
 def test_no_accuracy_lies_outside_of_the_axis(accs: list[float]) -> None:
     rows = [epoch(number, val_acc=acc) for number, acc in enumerate(accs, start=1)]
-    axes = figures.curves({"run": rows}, "").axes[0]
+    axes = curves({"run": rows}, "").axes[0]
     low, high = axes.get_ylim()
     known = [100 * acc for line in axes.lines for _, acc in points_of(line)]
     for percent in [p / 100 for p in known if math.isfinite(p)]:
@@ -224,7 +231,7 @@ def test_no_accuracy_lies_outside_of_the_axis(accs: list[float]) -> None:
 
 
 def test_an_error_that_is_halved_is_a_step_of_the_same_height() -> None:
-    axes = figures.curves({"run": history()}, "").axes[0]
+    axes = curves({"run": history()}, "").axes[0]
     heights = axes.transData.transform([(0, 98), (0, 99), (0, 99.5)])[:, 1]
     assert heights[1] - heights[0] == pytest.approx(heights[2] - heights[1], rel=0.03)
 
@@ -234,7 +241,7 @@ def test_an_error_that_is_halved_is_a_step_of_the_same_height() -> None:
 
 def test_curves_of_one_run_are_its_history() -> None:
     run = [epoch(n, test_acc=0.9 + n / 100, test_loss=0.3) for n in (1, 2, 3)]
-    figure = figures.curves({"r1": run}, "Run r1")
+    figure = curves({"r1": run}, "Run r1")
     left, right = figure.axes
     for split, pattern in (("train", "--"), ("val", "-"), ("test", "--")):
         acc, loss = lines(left)[f"r1 {split}"], lines(right)[f"r1 {split}"]
@@ -248,7 +255,7 @@ def test_curves_of_one_run_are_its_history() -> None:
 
 def test_curves_of_several_runs_have_a_colour_each_and_a_legend() -> None:
     histories = {name: history() for name in ("one", "two", "three")}
-    figure = figures.curves(histories, "3 runs")
+    figure = curves(histories, "3 runs")
     drawn = lines(figure.axes[0])
     assert len({drawn[f"{name} val"].get_color() for name in histories}) == 3
     for name in histories:
@@ -259,7 +266,7 @@ def test_curves_of_several_runs_have_a_colour_each_and_a_legend() -> None:
 
 def test_of_many_runs_the_best_are_named_and_the_others_still_drawn() -> None:
     histories = {f"run {n}": history(4, val_acc=0.9 + n / 1000) for n in range(40)}
-    figure = figures.curves(histories, "40 runs")
+    figure = curves(histories, "40 runs")
     drawn = lines(figure.axes[0])
     assert {f"{name} val" for name in histories} <= set(drawn)
     assert legend_of(figure)[:6] == [
@@ -272,7 +279,7 @@ def test_of_many_runs_the_best_are_named_and_the_others_still_drawn() -> None:
 
 def test_a_diverged_run_and_one_of_a_single_epoch_are_drawn() -> None:
     broken = [epoch(1), epoch(2, train_loss=math.nan, val_loss=math.inf)]
-    figure = figures.curves({"broken": broken, "short": history(1)}, "")
+    figure = curves({"broken": broken, "short": history(1)}, "")
     losses = lines(figure.axes[1])
     assert math.isnan(points_of(losses["broken val"])[1][1])
     assert losses["short val"].get_marker() == "o"
@@ -289,7 +296,7 @@ def test_pruned_curves_end_where_the_trials_ended() -> None:
         TrialCurve("trial 3", "pruned", [0.95, 0.96]),
         TrialCurve("trial 4", "interrupted", [0.95]),
     ]
-    figure = figures.pruned(trials, "")
+    figure = pruned(trials, "")
     drawn = [points_of(line) for line in figure.axes[0].lines]
     for trial in trials:
         assert [(n, 100 * acc) for n, acc in enumerate(trial.val_acc, start=1)] in drawn
@@ -306,10 +313,10 @@ def test_pruned_curves_end_where_the_trials_ended() -> None:
 def test_what_would_flatten_the_curves_is_marked_at_the_edge_and_counted() -> None:
     good = [TrialCurve(f"trial {n}", "completed", [0.98, 0.99 + n / 1e4]) for n in range(30)]
     bad = [TrialCurve("trial 99", "pruned", [0.1])]
-    figure = figures.pruned([*good, *bad], "")
+    figure = pruned([*good, *bad], "")
     assert figure.axes[0].get_ylim()[0] > 95
     assert "1 below what is shown (10.0 %)" in legend_of(figure)
-    even = figures.pruned([TrialCurve("t", "pruned", [acc / 20]) for acc in range(1, 20)], "")
+    even = pruned([TrialCurve("t", "pruned", [acc / 20]) for acc in range(1, 20)], "")
     assert even.axes[0].get_ylim()[0] < 5 and legend_of(even) == ["19 pruned"]
 
 
@@ -348,6 +355,16 @@ def test_the_front_is_what_nothing_dominates(points: list[tuple[float, float]]) 
     assert front(negative, "cost", "score").tolist() == expected
 
 
+@settings(deadline=None)
+@given(st.lists(st.tuples(*[st.integers(-1, 2).map(float)] * 3), max_size=12))
+def test_of_three_objectives_too(rows: list[tuple[float, ...]]) -> None:
+    values = np.array(rows).reshape(-1, 3)
+    expected = [
+        not any((other >= row).all() and (other > row).any() for other in values) for row in values
+    ]
+    assert non_dominated(values).tolist() == expected
+
+
 def test_known_records_are_of_their_class() -> None:
     records = known_records()
     assert records.groupby("max_params").size().to_dict() == dict.fromkeys(
@@ -361,7 +378,7 @@ def test_known_records_are_of_their_class() -> None:
 
 
 def test_the_front_shows_every_configuration_with_its_spread() -> None:
-    figure = figures.front([panel(NETS)], "parameters", "Front")
+    figure = draw_front([panel(NETS)], "parameters", "Front")
     [axes] = figure.axes
     drawn = lines(axes)
     assert points_of(drawn["on the front"]) == [(1000, 97.0), (4000, 99.0), (19_000, 99.5)]
@@ -378,14 +395,14 @@ def test_the_front_shows_every_configuration_with_its_spread() -> None:
 
 
 def test_a_bar_ends_at_all_right() -> None:
-    figure = figures.front([panel([("a", 10, 0.999, 0.01)])], "parameters", "")
+    figure = draw_front([panel([("a", 10, 0.999, 0.01)])], "parameters", "")
     [bar] = strokes_of(figure.axes[0])
     assert bar[:, 1].tolist() == pytest.approx([98.9, 100])
 
 
 def test_records_and_claims_are_told_apart() -> None:
     records = known_records()
-    figure = figures.front([panel(NETS, score="test_acc", records=records)], "parameters", "")
+    figure = draw_front([panel(NETS, score="test_acc", records=records)], "parameters", "")
     drawn = lines(figure.axes[0])
     credible, claim = drawn["known record, credible"], drawn["claim: peak picked on test"]
     for line, kind in ((credible, "credible"), (claim, "claim")):
@@ -396,7 +413,7 @@ def test_records_and_claims_are_told_apart() -> None:
         assert sizes.between(low, high).all()
     assert credible.get_markerfacecolor() != "none" and claim.get_markerfacecolor() == "none"
     assert {"known record, credible", "claim: peak picked on test"} <= set(legend_of(figure))
-    assert "claim" not in " ".join(legend_of(figures.front([panel(NETS)], "parameters", "")))
+    assert "claim" not in " ".join(legend_of(draw_front([panel(NETS)], "parameters", "")))
 
 
 @settings(deadline=None, max_examples=8)
@@ -411,7 +428,7 @@ def test_names_on_the_front_cover_neither_each_other_nor_points(
     nets: list[tuple[int, float, float]],
 ) -> None:
     rows = [(f"a rather long name {n}", *net) for n, net in enumerate(nets)]
-    figure = figures.front([panel(rows)], "parameters", "")
+    figure = draw_front([panel(rows)], "parameters", "")
     [axes] = figure.axes
     names = [text for text in axes.texts if text.get_text()]
     extents = boxes(figure, names)
@@ -427,7 +444,7 @@ def test_names_on_the_front_cover_neither_each_other_nor_points(
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_few_and_equal_points_have_limits_too(count: int) -> None:
-    figure = figures.front([panel([("a", 5000, 0.99, math.nan)] * count)], "parameters", "")
+    figure = draw_front([panel([("a", 5000, 0.99, math.nan)] * count)], "parameters", "")
     (left, right), (low, high) = figure.axes[0].get_xlim(), figure.axes[0].get_ylim()
     assert left < 5000 < right and low < 99 < high
     assert len(figure.axes[0].get_xticks()) >= 2
@@ -443,17 +460,17 @@ def test_parallel_coordinates_are_the_parameters_of_the_trials() -> None:
         ParallelAxis("pool", ["max", "avg", None], choices=["max", "avg", "stride"]),
         ParallelAxis("flag", [True, 1, True], choices=[True, 1]),
     ]
-    figure = figures.parallel(axes_of, "val_acc", [0.98, 0.99, None], "")
+    figure = parallel(axes_of, "val_acc", [0.98, 0.99, None], "")
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == [
         *("width", "lr", "pool", "flag", "val_acc")
     ]
     trials = [np.array(points_of(line)) for line in axes.lines if len(points_of(line)) == 5]
     pruned, worse, best = trials
-    strand = figures.SIDE_BY_SIDE  # trials of the same choice lie side by side
+    strand = SIDE_BY_SIDE  # trials of the same choice lie side by side
     assert worse[:, 0] == pytest.approx([0, 0, 0, 0, 0], abs=strand)
     assert best[:, 0] == pytest.approx([0.5, 0.5, 0.5, 1, 1], abs=strand)
-    assert pruned[:4, 0] == pytest.approx([1, 1, figures.NO_VALUE, 0], abs=strand)
+    assert pruned[:4, 0] == pytest.approx([1, 1, NO_VALUE, 0], abs=strand)
     assert math.isnan(pruned[4, 0])
     assert best[:, 1].tolist() == [0, 1, 2, 3, 4]
     shown = {text.get_text() for text in axes.texts}
@@ -465,7 +482,7 @@ def test_the_best_trial_is_bold_whichever_way_is_better() -> None:
     axis = ParallelAxis("width", [1, 2, 3], low=1, high=3)
     for minimize, best in ((False, 2), (True, 1)):
         values = [5000.0, 1000.0, 9000.0]
-        figure = figures.parallel([axis], "num_params", values, "", minimize=minimize)
+        figure = parallel([axis], "num_params", values, "", minimize=minimize)
         bold = max(figure.axes[0].lines, key=lambda line: line.get_linewidth())
         assert points_of(bold)[0][0] == pytest.approx(best / 2)
         assert figure.axes[1].get_ylabel() == "num_params"
@@ -473,7 +490,7 @@ def test_the_best_trial_is_bold_whichever_way_is_better() -> None:
 
 def test_importances_are_bars_beside_what_chance_gives() -> None:
     shares, chance = {"b": 0.1, "a": 0.7, "c": 0.2}, {"a": 0.3, "b": 0.05, "c": 0.25}
-    figure = figures.importance(shares, chance, "", "PED-ANOVA of 10 trials")
+    figure = importance(shares, chance, "", "PED-ANOVA of 10 trials")
     [axes] = figure.axes
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names == ["a", "c", "b"]
@@ -493,7 +510,7 @@ def test_the_confusion_matrix_has_every_count_and_the_accuracy_of_each_label() -
     generator = np.random.default_rng(0)
     counts = generator.poisson(0.5, (10, 10)) + np.diag(generator.integers(900, 1200, 10))
     counts[7] = 0
-    figure = figures.confusion_matrix(counts, "Test")
+    figure = confusion_matrix(counts, "Test")
     [axes] = figure.axes
     shown = {text.get_position(): text.get_text() for text in axes.texts}
     for label in range(10):
@@ -517,7 +534,7 @@ def test_misclassified_images_are_shown_in_their_order(count: int) -> None:
     images = generator.integers(0, 256, (count, 28, 28)).astype(np.uint8)
     labels, predictions = generator.integers(0, 10, (2, count))
     confidences = generator.random(count)
-    figure = figures.misclassified(images, labels, predictions, confidences, "Wrong")
+    figure = misclassified(images, labels, predictions, confidences, "Wrong")
     [axes] = figure.axes
     assert len(axes.images) == min(count, 40)
     places = [image.get_extent() for image in axes.images]
@@ -541,7 +558,7 @@ def test_augmented_images_stand_below_the_original() -> None:
         "original": np.full((1, 3, 28, 28), 7, np.uint8),
         "affine": np.arange(6, dtype=np.uint8).reshape(2, 3, 1, 1) * np.ones((28, 28), np.uint8),
     }
-    figure = figures.augmentation(rows, "")
+    figure = augmentation(rows, "")
     [axes] = figure.axes
     drawn = {
         (int(image.get_extent()[3]), int(image.get_extent()[0])): int(
@@ -764,15 +781,16 @@ def trials_of(search: Path) -> list[FrozenTrial]:
 
 
 def kept(monkeypatch: pytest.MonkeyPatch, name: str) -> list[Figure]:
-    """The pictures that a function of `figures` draws from now on."""
+    """The pictures that a function of `figures`, such as curves.pruned, draws from now on."""
     drawn: list[Figure] = []
-    draw = getattr(figures, name)
+    place = f"mnist_sweep.figures.{name}"
+    draw = resolve_name(place)
 
     def draw_and_keep(*data: Any, **options: Any) -> Figure:
         drawn.append(draw(*data, **options))
         return drawn[-1]
 
-    monkeypatch.setattr(figures, name, draw_and_keep)
+    monkeypatch.setattr(place, draw_and_keep)
     return drawn
 
 
@@ -789,7 +807,8 @@ def test_the_pictures_of_a_search_are_of_its_trials(
     journal = searched / "study.journal"
     before = journal.read_bytes(), journal.stat().st_mtime_ns, sorted(searched.iterdir())
 
-    drawn = {name: kept(monkeypatch, name) for name in ("pruned", "parallel", "importance")}
+    functions = ("curves.pruned", "search.parallel", "search.importance")
+    drawn = {name.partition(".")[2]: kept(monkeypatch, name) for name in functions}
     out = tmp_path / "p.png"
     assert report("pruned", "-o", str(out)).endswith(f"picture {out}\n")
     report("parallel", "multirun", "-o", str(out))
@@ -950,9 +969,9 @@ def test_augmented_digits_are_what_training_sees(
     report: Report, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: dict[str, np.ndarray] = {}
-    draw = figures.augmentation
     monkeypatch.setattr(
-        figures, "augmentation", lambda rows, title: seen.update(rows) or draw(rows, title)
+        "mnist_sweep.figures.augmentation.augmentation",
+        lambda rows, title: seen.update(rows) or augmentation(rows, title),
     )
     assert report("augmentation") == "picture augmentation.png\n"
     original = seen["original"]

@@ -9,18 +9,18 @@ from pathlib import Path
 from mnist_sweep.errors import Parser, UserError, did_you_mean, exit_code
 
 COMMANDS = {
-    "leaderboard": ("mnist_sweep.report.tables", "rank configurations by their mean over seeds"),
-    "compare": ("mnist_sweep.report.compare", "test two configurations against each other"),
-    "front": ("mnist_sweep.report.plots", "accuracy against parameters, the non-dominated runs"),
-    "curves": ("mnist_sweep.report.plots", "train, val and test curves of runs"),
-    "parallel": ("mnist_sweep.report.plots", "a search's trials as parallel coordinates"),
-    "importance": ("mnist_sweep.report.plots", "which parameters of a search mattered"),
-    "pruned": ("mnist_sweep.report.plots", "curves of a search's trials, pruned and finished"),
-    "augmentation": ("mnist_sweep.report.plots", "digits as an augmentation changes them"),
-    "html": ("mnist_sweep.report.page", "a report page in a single file"),
-    "rebuild": ("mnist_sweep.report.rebuild", "the results table again, from run directories"),
+    "leaderboard": ("tables", "rank configurations by their mean over seeds"),
+    "compare": ("compare", "test two configurations against each other"),
+    "front": ("plots.front", "accuracy against parameters, the non-dominated runs"),
+    "curves": ("plots.curves", "train, val and test curves of runs"),
+    "parallel": ("plots.parallel", "a search's trials as parallel coordinates"),
+    "importance": ("plots.importance", "which parameters of a search mattered"),
+    "pruned": ("plots.pruned", "curves of a search's trials, pruned and finished"),
+    "augmentation": ("plots.augmentation", "digits as an augmentation changes them"),
+    "html": ("page", "a report page in a single file"),
+    "rebuild": ("rebuild", "the results table again, from run directories"),
 }
-"""Name -> the module that has `add_<name>(parser)`, imported for that command only."""
+"""Name -> the module of `report` that has `add_<name>(parser)`, imported for that command only."""
 
 DEFAULT = "leaderboard"
 
@@ -60,8 +60,8 @@ def parse(words: list[str]) -> argparse.Namespace:
     """
     name, words = (words[0], words[1:]) if words and words[0] in COMMANDS else (DEFAULT, words)
     parser = Parser(prog=f"{PROGRAM} {name}", formatter_class=HelpFormatter, allow_abbrev=False)
-    add_arguments = getattr(importlib.import_module(COMMANDS[name][0]), f"add_{name}")
-    add_arguments(parser)
+    module = importlib.import_module(f"mnist_sweep.report.{COMMANDS[name][0]}")
+    getattr(module, f"add_{name}")(parser)
     arguments, unknown = parser.parse_known_intermixed_args(words)
     if unknown:
         options = [option for action in parser._actions for option in action.option_strings]

@@ -6,6 +6,7 @@ file: the best that we know of under each limit of parameters.
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 KNOWN_RECORDS = Path(__file__).with_name("known_records.csv")
@@ -20,12 +21,21 @@ def front(
     cost, score: columns; of the first less is better, of the second more. Equal points are on the
     front together; a point without a cost or a score is not on it.
     """
-    costs, scores = points[cost].astype("float64"), points[score].astype("float64")
-    known = costs.notna() & scores.notna()
-    best_at = scores[known].groupby(costs[known]).max()  # in the order of the cost
-    best_below = best_at.cummax().shift()
-    dominated = (scores < costs.map(best_at)) | (scores <= costs.map(best_below))
-    return known & ~dominated
+    costs, scores = (points[name].astype("float64").to_numpy() for name in (cost, score))
+    return pd.Series(non_dominated(np.column_stack([-costs, scores])), index=points.index)
+
+
+def non_dominated(values: np.ndarray) -> np.ndarray:
+    """values: (N, objectives), more is better. -> (N,): whether no other row is as good in all and
+    better in one. A row with a NaN is not among them and beats none."""
+    found = np.zeros(len(values), dtype=bool)
+    rows = np.flatnonzero(~np.isnan(values).any(axis=1))
+    rows = rows[np.lexsort(-values[rows].T)]  # what dominates a row stands before it
+    while len(rows):
+        best, left = values[rows[0]], values[rows]
+        found[rows[(left == best).all(axis=1)]] = True
+        rows = rows[(left > best).any(axis=1)]
+    return found
 
 
 def known_records() -> pd.DataFrame:

@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.report.folders import RunFolders
+from mnist_sweep.report.front import non_dominated
 from mnist_sweep.report.words import counted, duration, number_or_none, statuses, text
 
 MOST_TRIALS = 15  # of a front
@@ -154,7 +155,7 @@ def _best_trials(trials: pd.DataFrame, objectives: Mapping[str, str]) -> dict[st
     values = completed.groupby("trial")[names].mean().astype("float64")
     first = completed.drop_duplicates("trial").set_index("trial")
     signs = [1 if objectives[name] == "maximize" else -1 for name in names]
-    best = values[_non_dominated(values.to_numpy() * signs)]
+    best = values[non_dominated(values.to_numpy() * signs)]
     best = best.sort_values(names, ascending=[sign < 0 for sign in signs])
     lines = [
         {
@@ -186,14 +187,6 @@ def _objective_text(value: Any) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.4f}"
 
 
-def _non_dominated(values: np.ndarray) -> np.ndarray:
-    """values: (N, objectives), more is better. -> (N,): whether no other row is as good in all and
-    better in one."""
-    return np.array(
-        [not ((values >= row).all(axis=1) & (values > row).any(axis=1)).any() for row in values]
-    )
-
-
 def _importance(
     trials: pd.DataFrame, objective: str, folders: RunFolders
 ) -> tuple[list[dict[str, Any]], str]:
@@ -202,7 +195,8 @@ def _importance(
     if run is None:
         return [], "The search’s directory is not here, so it cannot be told."
     # Here, so that a page without a search to explain imports no optuna.
-    from mnist_sweep.report.plots import importances, read_study
+    from mnist_sweep.report.importance import importances
+    from mnist_sweep.report.study import read_study
     from mnist_sweep.search.storage import JOURNAL
 
     folder = next((f for f in run.run_dir.parents if (f / JOURNAL).is_file()), None)

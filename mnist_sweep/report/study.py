@@ -1,0 +1,165 @@
+"""A search read back: which one is meant, and what Optuna knows of its trials."""
+
+import argparse
+import math
+import shutil
+import tempfile
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mnist_sweep.errors import UserError
+from mnist_sweep.record import ResultsTable
+
+if TYPE_CHECKING:
+    from optuna.trial import FrozenTrial
+
+MULTIRUN = Path("multirun")
+
+
+@dataclass(frozen=True)
+class SearchStudy:
+    """What Optuna knows of a search."""
+
+    folder: Path
+    directions: dict[str, str]
+    """Objective -> maximize or minimize."""
+    trials: "list[FrozenTrial]"
+    """Completed and pruned ones; rejected points, which were never trained, are left out."""
+    scaled: tuple[str, ...] = ()
+    """Patterns of the parameters that are proportions, scaled to the budget (budget=fit)."""
+
+    @property
+    def parameters(self) -> list[str]:
+        """All that were searched, in the order in which they first came up."""
+        return list(dict.fromkeys(name for trial in self.trials for name in trial.params))
+
+    @property
+    def note(self) -> str:
+        """What must be known to read the parameters rightly."""
+        scaled = [n for n in self.parameters if any(fnmatchcase(n, p) for p in self.scaled)]
+        return f"{', '.join(scaled)}: before they were scaled to the budget" if scaled else ""
+
+    def objective(self, name: str | None) -> str:
+        """
+        Raises:
+            UserError: the search has no objective of that name.
+        """
+        objectives = list(self.directions)
+        if name is not None and name not in objectives:
+            raise UserError(
+                f"--objective={name}: this search has {' and '.join(objectives)}; choose one"
+            )
+        return name or objectives[0]
+
+    def value(self, trial: "FrozenTrial", objective: str) -> float | None:
+        """None unless the trial is completed with a number."""
+        if trial.state.name != "COMPLETE":
+            return None
+        value = trial.values[list(self.directions).index(objective)]
+        return value if math.isfinite(value) else None
+
+
+def find_search(source: Path | None) -> Path:
+    """The folder of one search: this one, the only one below it, or (default) the newest one.
+
+    Raises:
+        UserError: there is no search, or there are several to choose from.
+    """
+    root = source or MULTIRUN
+    if not root.is_dir():
+        reason = "is no folder" if root.exists() else "does not exist"
+        raise UserError(
+            f"{root} {reason}: give a search's folder, such as multirun/arch_20000 (searches are "
+            "made with hydra/sweeper=search)"
+        )
+    if _is_search(root):
+        return root
+    below = {path.parent for path in [*root.rglob("study.journal"), *root.rglob("results.csv")]}
+    found = sorted(filter(_is_search, below), key=lambda folder: folder.stat().st_mtime)
+    if not found:
+        raise UserError(
+            f"{root} holds no search (no study.journal, no run with a trial): give the folder of "
+            "one that was made with hydra/sweeper=search"
+        )
+    if source is not None and len(found) > 1:
+        raise UserError(f"{root} holds {len(found)} searches: give one, such as {found[-1]}")
+    if source is None and len(found) > 1:
+        print(f"search  {found[-1]}, the newest of {len(found)}")
+    return found[-1]
+
+
+def _is_search(folder: Path) -> bool:
+    return (folder / "study.journal").is_file() or _study_name(folder) is not None
+
+
+def _study_name(folder: Path) -> str | None:
+    rows = ResultsTable(folder / "results.csv").rows()
+    return next((row["study"] for row in rows if row.get("study")), None)
+
+
+def read_study(folder: Path, url: str | None) -> SearchStudy:
+    """The study of the search in this folder. url: of the storage, if it is not kept there.
+
+    A copy of the journal is read: the search may be running, the folder read-only.
+
+    Raises:
+        UserError: there is no study, or it cannot be read.
+    """
+    import optuna
+
+    from mnist_sweep.search.ledger import is_finished
+    from mnist_sweep.search.storage import JOURNAL, open_storage, without_credentials
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    where = str(folder / JOURNAL) if url is None else without_credentials(url)
+    with tempfile.TemporaryDirectory() as copy:
+        if url is None:
+            if not Path(where).is_file():
+                raise UserError(
+                    f"{folder} has no {JOURNAL}, so the search is kept elsewhere: give "
+                    "--storage URL, the hydra.sweeper.storage of the search"
+                )
+            shutil.copyfile(where, Path(copy) / JOURNAL)
+        try:
+            storage = open_storage(url, Path(copy))
+            names = [study.study_name for study in storage.get_all_studies()]
+            name = _study_name(folder) or next(iter(names), folder.name)
+            if name not in names:
+                raise UserError(
+                    f"{where} holds no study {name} (it has {', '.join(names) or 'none'}): give "
+                    "--storage the hydra.sweeper.storage of the search"
+                )
+            study = optuna.load_study(study_name=name, storage=storage)
+            trials = study.get_trials(deepcopy=False)
+            settings = study.user_attrs.get("settings", {})
+        except UserError as error:
+            raise UserError(str(error).replace(copy, str(folder))) from error
+        except Exception as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(f"{where}: the study cannot be read ({reason[:120]})") from error
+    directions = [direction.name.lower() for direction in study.directions]
+    names = settings.get("hydra.sweeper.objective") or [
+        f"objective {n}" for n in range(len(directions))
+    ]
+    finished = [trial for trial in trials if is_finished(trial)]
+    scaled = *settings.get("hydra.sweeper.fit", []), *settings.get("hydra.sweeper.fit_rest", [])
+    return SearchStudy(folder, dict(zip(names, directions, strict=True)), finished, scaled)
+
+
+def add_search(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "source",
+        nargs="?",
+        type=Path,
+        metavar="SOURCE",
+        help="a search's folder (default: the newest one in multirun)",
+    )
+
+
+def add_study(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--objective", metavar="NAME", help="of several (default: the first)")
+    parser.add_argument(
+        "--storage", metavar="URL", help="where the search is kept, if not in its folder"
+    )
