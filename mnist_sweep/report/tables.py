@@ -369,7 +369,8 @@ def add_leaderboard(parser: argparse.ArgumentParser) -> None:
   python -m mnist_sweep.report --where "'affine' in augmentation and debug == None" -o table.tex
 
 EXPR takes columns, numbers, 'text', None (a missing value), == != < <= > >=, in, and, or, not,
-+ - * / and ( ). A column whose name is no identifier stands in `backticks`."""
++ - * / and ( ). Accuracies are fractions of 1: val_acc > 0.99. What is divided by zero is missing.
+A column whose name is no identifier stands in `backticks`."""
     parser.add_argument(
         "sources",
         nargs="*",
