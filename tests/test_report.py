@@ -689,6 +689,22 @@ def test_a_table_fits_the_terminal_and_no_row_is_wrapped(
         assert "worst to best of n" in out and "98.03 to 98.05" in out and "MACs" in out
 
 
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_columns_that_do_not_fit_are_named(width: int, report: Report, tmp_path: Path) -> None:
+    a_sweep(tmp_path)
+    out = report("--where", "protocol == 'select'", columns=width)[1]
+    header = next(line for line in out.splitlines() if line.lstrip().startswith("#  "))
+    said = re.findall(r"left out: (.*?) \((.*?)\)", " ".join(out.split()))
+    if width == 200:
+        assert said == []
+        return
+    [(names, remedy)] = said
+    assert remedy == "wider terminal or --format csv"
+    left_out = names.split(", ")
+    for name in ("val_acc", "test_acc", "95 % interval", "params", "MACs", "seconds"):
+        assert (name in left_out) == (name not in header), name
+
+
 def test_what_ranks_is_shown_and_groups_are_headed(report: Report, tmp_path: Path) -> None:
     a_sweep(tmp_path)
     out = report("--by", "model,seed", "--sort", "seconds:asc", columns=60)[1]

@@ -185,8 +185,11 @@ def make_console(file: IO[str]) -> Console:
     return console
 
 
-def show(console: Console, ranking: Ranking) -> None:
-    """As wide as the terminal allows; no row is ever wrapped."""
+def show(console: Console, ranking: Ranking, whole: str = "") -> None:
+    """As wide as the terminal allows; no row is ever wrapped.
+
+    whole: what else than a wider terminal shows the columns that do not fit.
+    """
     columns = {
         name: (heading, [_printable(cell) for cell in cells])
         for name, (heading, cells) in ranking.columns.items()
@@ -206,6 +209,9 @@ def show(console: Console, ranking: Ranking) -> None:
         console.print(
             Text(f"{len(rows):,} of {ranking.total:,} lines; --top 0 shows all", style="dim")
         )
+    if left_out := ", ".join(columns[name][0] for name in columns if name not in widths):
+        remedy = "wider terminal" + (f" or {whole}" if whole else "")
+        console.print(Text(_printable(f"left out: {left_out} ({remedy})"), style="dim"))
     if ranking.note:
         console.print(Text(ranking.note, style="dim"))
 
@@ -461,7 +467,7 @@ def _put(path: Path | None, sources: Sequence[str], write: Callable[[IO[str]], o
 def _write_rich(file: IO[str], tables: Sequence[Ranking], notes: Sequence[str]) -> None:
     console = make_console(file)
     for ranking in tables:
-        show(console, ranking)
+        show(console, ranking, whole="--format csv")
         console.print()
     for note in notes:
         console.print(Text(note))
