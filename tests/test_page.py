@@ -377,6 +377,8 @@ def test_where_picks_runs(report: Path, tmp_path: Path) -> None:
     [
         (["missing"], "missing: no such table or folder"),
         (["results.csv", "-o", "."], "that is a folder"),
+        (["results.csv", "-o", "page.txt"], "-o page.txt: a page is HTML; end the name in .html"),
+        (["results.csv", "-o", "page"], "-o page: a page is HTML; end the name in .html"),
         (["results.csv", "-o", "no/such/report.html"], "no/such/report.html: cannot be written"),
         (["results.csv", "--where", "nonsense > 1"], "nonsense"),
         (["results.csv", "--where", "seed > 999"], "--where seed > 999: holds for none"),
@@ -391,7 +393,15 @@ def test_mistakes_are_one_line(
     with pytest.raises(UserError) as caught:
         parsed.run(parsed)
     assert said in str(caught.value) and "\n" not in str(caught.value)
-    assert list(tmp_path.glob("*.html")) == []
+    assert [path.name for path in tmp_path.glob("[!.]*")] == ["results.csv"]
+
+
+@pytest.mark.parametrize("name", ["page.htm", "Page.HTML"])
+def test_a_page_may_have_either_suffix(name: str, tmp_path: Path) -> None:
+    ResultsTable(tmp_path / "results.csv").append(RunRecord("r1", "failed", {"data": "mnist"}, 0))
+    parsed = parse(["html", str(tmp_path), "-o", str(tmp_path / name)])
+    parsed.run(parsed)
+    assert read(tmp_path / name).open == []
 
 
 @pytest.fixture(scope="module")

@@ -39,6 +39,8 @@ from mnist_sweep.report.words import counted, duration, number_or_none, statuses
 
 PAGE = Path(__file__).with_name("page")
 
+SUFFIXES = (".html", ".htm")
+
 MOST_LINES = 15  # of the first ranking
 MOST_LINES_OF_OTHERS = 6
 MOST_IDS = 5  # named in a line
@@ -99,6 +101,8 @@ def _check_output(output: Path) -> None:
         raise UserError(
             f"-o {output}: that is a folder; name a file, such as {output / 'report.html'}"
         )
+    if output.suffix.lower() not in SUFFIXES:
+        raise UserError(f"-o {output}: a page is HTML; end the name in .html")
     if not output.parent.is_dir():
         raise _unwritable(output, "its folder does not exist")
 
