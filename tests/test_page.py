@@ -5,6 +5,7 @@ import gzip
 import itertools
 import json
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -259,6 +260,27 @@ def test_says_what_was_run(report: Path, records: list[RunRecord]) -> None:
     assert "17,418 parameters" in words  # the net of the config that the winner's directory holds
 
 
+def test_accuracies_are_in_percent_as_in_the_terminal(
+    report: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = read(report).words
+    table = parse([str(report.with_name("results.csv")), "--format", "md", "--top", "15"])
+    table.run(table)
+    lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
+    heading = next(cells for cells in lines if "val_acc" in cells)
+    shown = [
+        dict(zip(heading, cells, strict=True)) for cells in lines if len(cells) == len(heading)
+    ]
+    means = [line["val_acc"] for line in shown if "±" in line["val_acc"]]
+    assert "99.02 ± 0.02" in means and "99.18 ± ?" in means
+    for mean in means:
+        assert mean.removesuffix(" ± ?") in words
+    assert [line["95 % interval"] in words for line in shown if " to " in line["95 % interval"]]
+    assert "val_acc, % 95 % interval test_acc, % 95 % interval" in words
+    assert "Best val_acc of mnist, protocol select 99.18 %" in words
+    assert re.findall(r"0\.9\d+", words) == ["0.99"]  # of the filter's help
+
+
 def test_markup_in_names_is_text(report: Path) -> None:
     reader = read(report)
     assert [a for t, a in reader.tags if t == "img" or "onload" in a] == []
@@ -343,7 +365,7 @@ def test_published_says_that_test_was_watched(tmp_path: Path) -> None:
     words = read(html(tmp_path, str(tmp_path))).words
     assert "looks at the test set every epoch" in words
     assert "best of 1 configuration, n = 1, test was watched" in words
-    assert "0.9987" not in words  # picked on test: of the run's panel only
+    assert "99.87" not in words  # picked on test: of the run's panel only
 
 
 def test_failures_that_differ_in_numbers_are_one(tmp_path: Path) -> None:
@@ -437,7 +459,8 @@ def test_a_search_tells_how_it_went(search_report: Path) -> None:
     assert len(data["searches"][0]["timeline"]["id"]) == 4
     assert data["searches"][0]["importance"]
     best = load_results(search_report.parent / "multirun/arch_20000").val_acc.max()
-    assert f"{best:.4f}" in reader.words
+    said = reader.words[reader.words.index("Best trial") :].partition("Trains it again")[0]
+    assert "trial val_acc, % parameters run" in said and f"{100 * best:.2f}" in said
     assert len(data["curves"]["of"]) == 4
 
 
@@ -587,6 +610,28 @@ def test_table_sorts(opened: Opened, records: list[RunRecord]) -> None:
     assert opened.ids() == [record.run_id for record in by_size]
 
 
+def test_accuracies_are_shown_in_percent(opened: Opened, records: list[RunRecord]) -> None:
+    header = opened.page.locator("#grid").get_by_role("columnheader", name="val_acc, %")
+    assert header.get_attribute("aria-sort") == "descending"
+    header.get_by_role("button").click()
+    by_accuracy = sorted(records, key=lambda record: record.val_acc or 0)
+    assert opened.ids() == [record.run_id for record in by_accuracy]
+    place = opened.page.locator("#grid [role=columnheader]").all_text_contents().index("val_acc, %")
+    cells = opened.page.locator(f"#grid .body .row > :nth-child({place + 1})").all_text_contents()
+    assert cells == [f"{100 * (record.val_acc or 0):.2f}" for record in by_accuracy]
+    opened.page.locator("#grid .row", has_text="r000000004").click()
+    opened.page.locator("#panel .main-svg").first.wait_for()
+    panel = opened.page.locator("#panel")
+    assert "val_acc 99.04 % · test_acc 99.10 %" in str(panel.text_content())
+    facts = panel.locator("dt", has_text="train_acc").locator("xpath=following-sibling::dd[1]")
+    assert facts.first.text_content() == "98.00 %"
+    label = panel.locator(".plot").get_attribute("aria-label")
+    assert label.endswith("train_acc 98.00 %, val_acc 99.04 %")
+    ticks = panel.locator(".ytick").all_text_contents()
+    assert "98" in ticks and all(float(tick) >= 50 for tick in ticks)
+    assert panel.locator(".ytitle").text_content() == "accuracy, %"
+
+
 def test_missing_values_sort_last(opened: Opened) -> None:
     button = opened.page.get_by_role("columnheader", name="test_acc").get_by_role("button")
     without = {"r000000008", "r000000009", "r000000010", "r000000011"}
@@ -601,6 +646,7 @@ FILTERS = {
     "params<6000": ["r000000000", "r000000001"],
     "num_params>=5,000 num_params<=6000": ["r000000001", "r000000002"],
     "status!=completed val_acc<0.9910": ["r000000008", "r000000009"],
+    "val_acc=0.9911": ["r000000011"],
     "status=failed": ["r000000010"],
     "started<2026-01-02T03:02": ["r000000000", "r000000001"],
     '"in epoch 11"': ["r000000011"],
@@ -624,7 +670,11 @@ def test_table_filters(opened: Opened) -> None:
 
 def test_a_wrong_filter_is_explained_and_changes_nothing(opened: Opened) -> None:
     field = opened.page.get_by_label("Filter")
-    for typed, said in (("no_such<3", "no column no_such"), ("val_acc>high", "val_acc>high: give")):
+    for typed, said in (
+        ("no_such<3", "no column no_such"),
+        ("val_acc>high", "val_acc>high: give"),
+        ("val_acc>99.1", "val_acc>99.1: accuracies are compared as fractions of 1"),
+    ):
         field.fill(typed)
         field.press("Enter")
         assert said in str(opened.page.get_by_role("alert").text_content())
@@ -672,7 +722,7 @@ def test_a_row_and_an_address_open_a_run(opened: Opened) -> None:
     # Its siblings, of other seeds, are linked.
     panel.get_by_role("link", name="r000000002").click()
     opened.page.wait_for_function(
-        "document.querySelector('#panel-title').textContent.endsWith('2')"
+        "() => document.querySelector('#panel-title').textContent.endsWith('2')"
     )
     panel.get_by_role("button", name="Copy").first.click()
     panel.get_by_role("button", name="Copied").wait_for()
@@ -707,7 +757,9 @@ def test_a_click_on_a_point_opens_its_run(opened: Opened) -> None:
     box = point.bounding_box()
     opened.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     plot.locator(".hoverlayer .hovertext").first.wait_for()
-    assert "parameters" in str(plot.locator(".hoverlayer").text_content())
+    hover = str(plot.locator(".hoverlayer").text_content())
+    assert "parameters" in hover and re.search(r"val_acc 99\.\d\d %", hover)
+    assert plot.locator(".ytitle").text_content() == "val_acc, % (on a scale of errors)"
     opened.page.mouse.down()
     opened.page.mouse.up()
     assert opened.panel().startswith("Run r0000000")

@@ -33,7 +33,7 @@ from mnist_sweep.report.front import front, known_records
 from mnist_sweep.report.leaderboard import METRICS, TRACK, leaderboard
 from mnist_sweep.report.load import SOURCES_HELP, load_results
 from mnist_sweep.report.sweeps import commands, searches
-from mnist_sweep.report.tables import track_name
+from mnist_sweep.report.tables import percent, span, track_name
 from mnist_sweep.report.where import chosen
 from mnist_sweep.report.words import counted, duration, number_or_none, statuses, text
 
@@ -144,6 +144,7 @@ def make_page(runs: pd.DataFrame, title: str, own_command: str) -> str:
     environment = Environment(
         loader=FileSystemLoader(PAGE), autoescape=True, undefined=StrictUndefined
     )
+    environment.filters["percent"] = percent
     return environment.get_template("page.html.j2").render(
         title=title,
         num_runs=len(runs),
@@ -227,12 +228,12 @@ def _tiles(runs: pd.DataFrame, tracks: Sequence[pd.DataFrame]) -> list[dict[str,
         tiles.append(
             {
                 "what": f"Best {score} of {text(best.data)}, protocol {text(best.protocol)}",
-                "value": _mean_and_sd(best, score),
+                "value": f"{_mean_and_sd(best, score)} %",
                 "note": f"{among}: {best.label}",
             }
         )
         if score == "val_acc" and not pd.isna(best.test_acc_mean):
-            value = _mean_and_sd(best, "test_acc")
+            value = f"{_mean_and_sd(best, 'test_acc')} %"
             note = "not what it was chosen by"
             tiles.append({"what": "Its test_acc", "value": value, "note": note})
         params = "–" if pd.isna(best.num_params) else f"{best.num_params:,}"
@@ -245,9 +246,10 @@ def _tiles(runs: pd.DataFrame, tracks: Sequence[pd.DataFrame]) -> list[dict[str,
     return tiles
 
 
-def _mean_and_sd(line: Any, score: str) -> str:
-    mean, sd = line[f"{score}_mean"], line[f"{score}_sd"]
-    return f"{mean:.4f}" + ("" if pd.isna(sd) else f" ± {sd:.4f}")
+def _mean_and_sd(line: Any, metric: str) -> str:
+    """In percent and percentage points, without their sign."""
+    mean, sd = (percent(line[f"{metric}_{part}"]) for part in ("mean", "sd"))
+    return f"{mean or '–'} ± {sd}" if sd else mean or "–"
 
 
 def _track(lines: pd.DataFrame, most: int) -> dict[str, Any]:
@@ -299,10 +301,8 @@ def _line(line: Mapping[str, Any]) -> dict[str, Any]:
         name: "–" if pd.isna(line[name]) else f"{line[name]:,}" for name in ("num_params", "macs")
     }
     for metric in METRICS:
-        parts = {
-            part: number_or_none(line[f"{metric}_{part}"]) for part in ("mean", "sd", "low", "high")
-        }
-        cells[metric] = None if parts["mean"] is None else parts
+        interval = span(line[f"{metric}_low"], line[f"{metric}_high"])
+        cells[metric] = {"mean": _mean_and_sd(line, metric), "interval": interval or "–"}
     ids = line["run_ids"]
     return {
         **cells,
@@ -353,7 +353,7 @@ def _front(lines: pd.DataFrame) -> dict[str, Any]:
                 "n": [int(value) for value in points.n],
                 "id": [ids[0] for ids in points.run_ids],
                 "more": [int(value) for value in points.more],
-                **{m: [number_or_none(value) for value in points[f"{m}_mean"]] for m in METRICS},
+                **{m: [number_or_none(value, 6) for value in points[f"{m}_mean"]] for m in METRICS},
                 **{f"{m}_front": points[f"{m}_front"].tolist() for m in METRICS},
             },
             "known": [

@@ -131,9 +131,9 @@ def _columns(track: pd.DataFrame, shown: pd.DataFrame) -> dict[str, tuple[str, l
         found[place] = (name, _means(shown[f"{name}_mean"], shown[f"{name}_sd"]))
         if place == "first":
             ends = zip(shown[f"{name}_low"], shown[f"{name}_high"], strict=True)
-            found["interval"] = ("95 % interval", [_span(*both) for both in ends])
+            found["interval"] = ("95 % interval", [span(*both) for both in ends])
             ends = zip(shown[f"{name}_min"], shown[f"{name}_max"].where(shown.n > 1), strict=True)
-            found["range"] = ("worst to best of n", [_span(*both) for both in ends])
+            found["range"] = ("worst to best of n", [span(*both) for both in ends])
     found["num_params"] = ("params", [_number(value) for value in shown.num_params])
     found["macs"] = ("MACs", [_number(value) for value in shown.macs])
     found["seconds"] = ("seconds", [_number(value) for value in shown.seconds])
@@ -142,20 +142,20 @@ def _columns(track: pd.DataFrame, shown: pd.DataFrame) -> dict[str, tuple[str, l
     return {name: column for name, column in found.items() if any(column[1])}
 
 
-def _percent(value: float) -> str:
+def percent(value: float) -> str:
     return "" if pd.isna(value) else f"{100 * value:.2f}"
 
 
-def _span(low: float, high: float) -> str:
-    return "" if pd.isna(low) or pd.isna(high) else f"{_percent(low)} to {_percent(high)}"
+def span(low: float, high: float) -> str:
+    return "" if pd.isna(low) or pd.isna(high) else f"{percent(low)} to {percent(high)}"
 
 
 def _means(means: Iterable[float], sds: Iterable[float]) -> list[str]:
     """Lined up at the sign."""
-    texts = [_percent(mean) for mean in means]
+    texts = [percent(mean) for mean in means]
     width = max(map(len, texts))
     return [
-        f"{text:>{width}} ± {_percent(sd) or '?'}" if text else ""
+        f"{text:>{width}} ± {percent(sd) or '?'}" if text else ""
         for text, sd in zip(texts, sds, strict=True)
     ]
 
