@@ -765,6 +765,66 @@ def test_a_click_on_a_point_opens_its_run(opened: Opened) -> None:
     assert opened.panel().startswith("Run r0000000")
 
 
+def test_curves_are_those_of_the_chosen_ranking(browser: Any, tmp_path: Path) -> None:
+    """Of three rankings one has no validation, one nothing but a pruned run."""
+    select: dict[str, str | None] = {"data": "mnist", "protocol": "select"}
+    runs: list[tuple[Any, str, dict[str, str | None]]] = [
+        ("completed", "first", select),
+        ("completed", "second", select),
+        ("pruned", "weak", select),
+        ("completed", "third", {"data": "mnist", "protocol": "final"}),
+        ("pruned", "other", {"data": "kmnist", "protocol": "select"}),
+    ]
+    for number, (status, model, track) in enumerate(runs):
+        val_acc = 0.99 if track["protocol"] == "select" else None
+        record = RunRecord(
+            *(f"r{number}", status, {"model": model, **track}, 0),
+            val_images=None if val_acc is None else 10_000,
+            test_images=10_000,
+            val_acc=val_acc,
+            test_acc=0.99 if status == "completed" else None,
+            config_hash=f"c{number}",
+            run_dir=str(tmp_path / str(number)),
+        )
+        (tmp_path / str(number)).mkdir()
+        write_result(tmp_path / str(number), record)
+        val = (None if val_acc is None else 0.1, val_acc) * 2
+        epochs = [
+            EpochMetrics(epoch, 0.01, 0.1, 0.98, *val, None, None, 1.0, 100.0) for epoch in (1, 2)
+        ]
+        write_history(tmp_path / str(number), epochs)
+        ResultsTable(tmp_path / "results.csv").append(record)
+    path = html(tmp_path, str(tmp_path))
+    rankings = read(path).data()["curves"]["rankings"]
+    assert [ranking["best"] for ranking in rankings] == [["r0", "r1"], ["r3"], []]
+    assert [ranking["pruned"] for ranking in rankings] == [["r2"], [], ["r4"]]
+    shown = Opened(browser, path)
+    ranking, metric = (shown.page.locator(f"#curves-{name}") for name in ("track", "metric"))
+    names = shown.page.locator("#curves-plot .legendtext")
+    shown.page.locator("#curves-plot").scroll_into_view_if_needed()
+    for title, plotted, measured in (
+        ("mnist, final, 10,000 test images", ["third"], "train_acc"),
+        ("kmnist, select, 10,000 val and 10,000 test images", ["pruned trials"], "train_acc"),
+        (
+            *("mnist, select, 10,000 val and 10,000 test images",),
+            *(["pruned trials", "first", "second"], "train_acc"),
+        ),
+    ):
+        ranking.select_option(title)
+        names.filter(has_text=plotted[-1]).wait_for()
+        assert names.all_text_contents() == plotted
+        assert metric.input_value() == measured  # what was chosen, as long as the ranking has it
+        assert metric.locator("[value=val_acc]").is_disabled() == ("final" in title)
+        assert str(shown.page.locator("#curves-note").text_content()).startswith(f"{title}: ")
+    shown.page.get_by_text("Where the best runs").click()
+    ends = shown.page.get_by_role("region", name="Ends of the curves of mnist, final")
+    assert ends.get_by_role("row").last.inner_text().split() == (
+        ["r3", "third", "2", "98.00", "0.1000"]
+    )
+    assert shown.said == [] and shown.asked == []
+    shown.context.close()
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_plots_follow_the_scheme(browser: Any, report: Path, scheme: str) -> None:
     shown = Opened(browser, report, color_scheme=scheme)

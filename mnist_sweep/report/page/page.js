@@ -727,16 +727,28 @@
     };
   }
 
-  /** Those that the chosen ranking has; what it is ranked by is chosen if it lacks the last one. */
+  const chosenFront = () => data.fronts[Number(byId("front-track").value)];
+  const chosenCurves = () => data.curves.rankings[Number(byId("curves-track").value)];
+
+  /** Of a select, those that the chosen ranking has; `first` is chosen if it lacks the last one. */
+  function offer(select, offered, first) {
+    for (const option of select.options) option.disabled = !offered.includes(option.value);
+    if (!offered.includes(select.value)) select.value = first;
+  }
+
   function offerScores() {
-    const track = data.fronts[Number(byId("front-track").value)];
-    const select = byId("front-score");
-    for (const option of select.options) option.disabled = !track.scores.includes(option.value);
-    if (!track.scores.includes(select.value)) select.value = track.score;
+    const { scores, score } = chosenFront();
+    offer(byId("front-score"), scores, score);
+  }
+
+  function offerMetrics() {
+    const { metrics, words } = chosenCurves();
+    offer(byId("curves-metric"), metrics, metrics[0]);
+    byId("curves-note").textContent = words;
   }
 
   function frontFigure(color) {
-    const track = data.fronts[Number(byId("front-track").value)];
+    const track = chosenFront();
     const score = byId("front-score").value;
     const points = track.points;
     const drawn = points.id.length;
@@ -943,8 +955,15 @@
     onChange("front-track", front);
     onChange("front-score", front);
     const curves = byId("curves-plot");
-    const [best, pruned] = [data.curves.best.map(curve), data.curves.pruned.map(curve)];
-    addPlot(curves, (color) => curvesFigure(color, byId("curves-metric").value, best, pruned));
+    if (curves) {
+      offerMetrics();
+      byId("curves-track").addEventListener("change", offerMetrics);
+    }
+    addPlot(curves, (color) => {
+      const { best, pruned } = chosenCurves();
+      return curvesFigure(color, byId("curves-metric").value, best.map(curve), pruned.map(curve));
+    });
+    onChange("curves-track", curves);
     onChange("curves-metric", curves);
     data.searches.forEach((search, n) => {
       addPlot(byId(`importance-${n}`), (color) => importanceFigure(color, search.importance));
