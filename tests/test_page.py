@@ -574,7 +574,7 @@ class Opened:
 
     def go(self, fragment: str = "") -> None:
         self.page.goto(self.address + fragment)
-        self.page.wait_for_function("document.documentElement.dataset.ready")
+        self.page.wait_for_function("() => document.documentElement.dataset.ready")
 
     def ids(self) -> list[str]:
         """Run ids in the table, as many as are drawn."""
@@ -732,7 +732,9 @@ def test_a_row_and_an_address_open_a_run(opened: Opened) -> None:
     assert opened.panel() == "Run r000000010"
     assert "loss is nan in epoch 10: <script>" in str(panel.text_content())
     opened.page.goto(opened.address + "#run=%3Cb%3E")
-    opened.page.wait_for_function("document.querySelector('#panel-title').textContent == 'Run <b>'")
+    opened.page.wait_for_function(
+        "() => document.querySelector('#panel-title').textContent == 'Run <b>'"
+    )
     assert "no such run" in str(panel.text_content())
 
 
@@ -893,7 +895,7 @@ def test_only_rows_in_sight_exist(browser: Any, tmp_path: Path) -> None:
     assert len(shown.ids()) < 60
     grid.focus()
     shown.page.keyboard.press("End")
-    shown.page.wait_for_function("document.querySelector('#row-4999') !== null")
+    shown.page.wait_for_function("() => document.querySelector('#row-4999') !== null")
     assert shown.ids()[-1] == "r00000"
     shown.page.keyboard.press("PageUp")
     assert len(shown.ids()) < 60
