@@ -198,7 +198,8 @@ def html(folder: Path) -> None:
         )
         shown = browser.new_page()
         shown.goto(page.as_uri(), wait_until="commit")
-        shown.wait_for_function("document.documentElement.dataset.ready")
+        # A function: the page's policy lets no string be evaluated again while this waits.
+        shown.wait_for_function("() => document.documentElement.dataset.ready")
         ready = shown.evaluate("Number(document.documentElement.dataset.ready)")
         print(f"page: interactive after {ready / 1000:.1f} s (limit 3)")
         for what, action in PAGE_ACTIONS.items():

@@ -5,6 +5,7 @@ import gzip
 import itertools
 import json
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -259,6 +260,27 @@ def test_says_what_was_run(report: Path, records: list[RunRecord]) -> None:
     assert "17,418 parameters" in words  # the net of the config that the winner's directory holds
 
 
+def test_accuracies_are_in_percent_as_in_the_terminal(
+    report: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = read(report).words
+    table = parse([str(report.with_name("results.csv")), "--format", "md", "--top", "15"])
+    table.run(table)
+    lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
+    heading = next(cells for cells in lines if "val_acc" in cells)
+    shown = [
+        dict(zip(heading, cells, strict=True)) for cells in lines if len(cells) == len(heading)
+    ]
+    means = [line["val_acc"] for line in shown if "±" in line["val_acc"]]
+    assert "99.02 ± 0.02" in means and "99.18 ± ?" in means
+    for mean in means:
+        assert mean.removesuffix(" ± ?") in words
+    assert [line["95 % interval"] in words for line in shown if " to " in line["95 % interval"]]
+    assert "val_acc, % 95 % interval test_acc, % 95 % interval" in words
+    assert "Best val_acc of mnist, protocol select 99.18 %" in words
+    assert re.findall(r"0\.9\d+", words) == ["0.99"]  # of the filter's help
+
+
 def test_markup_in_names_is_text(report: Path) -> None:
     reader = read(report)
     assert [a for t, a in reader.tags if t == "img" or "onload" in a] == []
@@ -343,7 +365,7 @@ def test_published_says_that_test_was_watched(tmp_path: Path) -> None:
     words = read(html(tmp_path, str(tmp_path))).words
     assert "looks at the test set every epoch" in words
     assert "best of 1 configuration, n = 1, test was watched" in words
-    assert "0.9987" not in words  # picked on test: of the run's panel only
+    assert "99.87" not in words  # picked on test: of the run's panel only
 
 
 def test_failures_that_differ_in_numbers_are_one(tmp_path: Path) -> None:
@@ -377,6 +399,8 @@ def test_where_picks_runs(report: Path, tmp_path: Path) -> None:
     [
         (["missing"], "missing: no such table or folder"),
         (["results.csv", "-o", "."], "that is a folder"),
+        (["results.csv", "-o", "page.txt"], "-o page.txt: a page is HTML; end the name in .html"),
+        (["results.csv", "-o", "page"], "-o page: a page is HTML; end the name in .html"),
         (["results.csv", "-o", "no/such/report.html"], "no/such/report.html: cannot be written"),
         (["results.csv", "--where", "nonsense > 1"], "nonsense"),
         (["results.csv", "--where", "seed > 999"], "--where seed > 999: holds for none"),
@@ -391,7 +415,15 @@ def test_mistakes_are_one_line(
     with pytest.raises(UserError) as caught:
         parsed.run(parsed)
     assert said in str(caught.value) and "\n" not in str(caught.value)
-    assert list(tmp_path.glob("*.html")) == []
+    assert [path.name for path in tmp_path.glob("[!.]*")] == ["results.csv"]
+
+
+@pytest.mark.parametrize("name", ["page.htm", "Page.HTML"])
+def test_a_page_may_have_either_suffix(name: str, tmp_path: Path) -> None:
+    ResultsTable(tmp_path / "results.csv").append(RunRecord("r1", "failed", {"data": "mnist"}, 0))
+    parsed = parse(["html", str(tmp_path), "-o", str(tmp_path / name)])
+    parsed.run(parsed)
+    assert read(tmp_path / name).open == []
 
 
 @pytest.fixture(scope="module")
@@ -427,7 +459,8 @@ def test_a_search_tells_how_it_went(search_report: Path) -> None:
     assert len(data["searches"][0]["timeline"]["id"]) == 4
     assert data["searches"][0]["importance"]
     best = load_results(search_report.parent / "multirun/arch_20000").val_acc.max()
-    assert f"{best:.4f}" in reader.words
+    said = reader.words[reader.words.index("Best trial") :].partition("Trains it again")[0]
+    assert "trial val_acc, % parameters run" in said and f"{100 * best:.2f}" in said
     assert len(data["curves"]["of"]) == 4
 
 
@@ -541,7 +574,7 @@ class Opened:
 
     def go(self, fragment: str = "") -> None:
         self.page.goto(self.address + fragment)
-        self.page.wait_for_function("document.documentElement.dataset.ready")
+        self.page.wait_for_function("() => document.documentElement.dataset.ready")
 
     def ids(self) -> list[str]:
         """Run ids in the table, as many as are drawn."""
@@ -577,6 +610,28 @@ def test_table_sorts(opened: Opened, records: list[RunRecord]) -> None:
     assert opened.ids() == [record.run_id for record in by_size]
 
 
+def test_accuracies_are_shown_in_percent(opened: Opened, records: list[RunRecord]) -> None:
+    header = opened.page.locator("#grid").get_by_role("columnheader", name="val_acc, %")
+    assert header.get_attribute("aria-sort") == "descending"
+    header.get_by_role("button").click()
+    by_accuracy = sorted(records, key=lambda record: record.val_acc or 0)
+    assert opened.ids() == [record.run_id for record in by_accuracy]
+    place = opened.page.locator("#grid [role=columnheader]").all_text_contents().index("val_acc, %")
+    cells = opened.page.locator(f"#grid .body .row > :nth-child({place + 1})").all_text_contents()
+    assert cells == [f"{100 * (record.val_acc or 0):.2f}" for record in by_accuracy]
+    opened.page.locator("#grid .row", has_text="r000000004").click()
+    opened.page.locator("#panel .main-svg").first.wait_for()
+    panel = opened.page.locator("#panel")
+    assert "val_acc 99.04 % · test_acc 99.10 %" in str(panel.text_content())
+    facts = panel.locator("dt", has_text="train_acc").locator("xpath=following-sibling::dd[1]")
+    assert facts.first.text_content() == "98.00 %"
+    label = panel.locator(".plot").get_attribute("aria-label")
+    assert label.endswith("train_acc 98.00 %, val_acc 99.04 %")
+    ticks = panel.locator(".ytick").all_text_contents()
+    assert "98" in ticks and all(float(tick) >= 50 for tick in ticks)
+    assert panel.locator(".ytitle").text_content() == "accuracy, %"
+
+
 def test_missing_values_sort_last(opened: Opened) -> None:
     button = opened.page.get_by_role("columnheader", name="test_acc").get_by_role("button")
     without = {"r000000008", "r000000009", "r000000010", "r000000011"}
@@ -591,6 +646,7 @@ FILTERS = {
     "params<6000": ["r000000000", "r000000001"],
     "num_params>=5,000 num_params<=6000": ["r000000001", "r000000002"],
     "status!=completed val_acc<0.9910": ["r000000008", "r000000009"],
+    "val_acc=0.9911": ["r000000011"],
     "status=failed": ["r000000010"],
     "started<2026-01-02T03:02": ["r000000000", "r000000001"],
     '"in epoch 11"': ["r000000011"],
@@ -614,7 +670,11 @@ def test_table_filters(opened: Opened) -> None:
 
 def test_a_wrong_filter_is_explained_and_changes_nothing(opened: Opened) -> None:
     field = opened.page.get_by_label("Filter")
-    for typed, said in (("no_such<3", "no column no_such"), ("val_acc>high", "val_acc>high: give")):
+    for typed, said in (
+        ("no_such<3", "no column no_such"),
+        ("val_acc>high", "val_acc>high: give"),
+        ("val_acc>99.1", "val_acc>99.1: accuracies are compared as fractions of 1"),
+    ):
         field.fill(typed)
         field.press("Enter")
         assert said in str(opened.page.get_by_role("alert").text_content())
@@ -662,7 +722,7 @@ def test_a_row_and_an_address_open_a_run(opened: Opened) -> None:
     # Its siblings, of other seeds, are linked.
     panel.get_by_role("link", name="r000000002").click()
     opened.page.wait_for_function(
-        "document.querySelector('#panel-title').textContent.endsWith('2')"
+        "() => document.querySelector('#panel-title').textContent.endsWith('2')"
     )
     panel.get_by_role("button", name="Copy").first.click()
     panel.get_by_role("button", name="Copied").wait_for()
@@ -672,7 +732,9 @@ def test_a_row_and_an_address_open_a_run(opened: Opened) -> None:
     assert opened.panel() == "Run r000000010"
     assert "loss is nan in epoch 10: <script>" in str(panel.text_content())
     opened.page.goto(opened.address + "#run=%3Cb%3E")
-    opened.page.wait_for_function("document.querySelector('#panel-title').textContent == 'Run <b>'")
+    opened.page.wait_for_function(
+        "() => document.querySelector('#panel-title').textContent == 'Run <b>'"
+    )
     assert "no such run" in str(panel.text_content())
 
 
@@ -697,10 +759,72 @@ def test_a_click_on_a_point_opens_its_run(opened: Opened) -> None:
     box = point.bounding_box()
     opened.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     plot.locator(".hoverlayer .hovertext").first.wait_for()
-    assert "parameters" in str(plot.locator(".hoverlayer").text_content())
+    hover = str(plot.locator(".hoverlayer").text_content())
+    assert "parameters" in hover and re.search(r"val_acc 99\.\d\d %", hover)
+    assert plot.locator(".ytitle").text_content() == "val_acc, % (on a scale of errors)"
     opened.page.mouse.down()
     opened.page.mouse.up()
     assert opened.panel().startswith("Run r0000000")
+
+
+def test_curves_are_those_of_the_chosen_ranking(browser: Any, tmp_path: Path) -> None:
+    """Of three rankings one has no validation, one nothing but a pruned run."""
+    select: dict[str, str | None] = {"data": "mnist", "protocol": "select"}
+    runs: list[tuple[Any, str, dict[str, str | None]]] = [
+        ("completed", "first", select),
+        ("completed", "second", select),
+        ("pruned", "weak", select),
+        ("completed", "third", {"data": "mnist", "protocol": "final"}),
+        ("pruned", "other", {"data": "kmnist", "protocol": "select"}),
+    ]
+    for number, (status, model, track) in enumerate(runs):
+        val_acc = 0.99 if track["protocol"] == "select" else None
+        record = RunRecord(
+            *(f"r{number}", status, {"model": model, **track}, 0),
+            val_images=None if val_acc is None else 10_000,
+            test_images=10_000,
+            val_acc=val_acc,
+            test_acc=0.99 if status == "completed" else None,
+            config_hash=f"c{number}",
+            run_dir=str(tmp_path / str(number)),
+        )
+        (tmp_path / str(number)).mkdir()
+        write_result(tmp_path / str(number), record)
+        val = (None if val_acc is None else 0.1, val_acc) * 2
+        epochs = [
+            EpochMetrics(epoch, 0.01, 0.1, 0.98, *val, None, None, 1.0, 100.0) for epoch in (1, 2)
+        ]
+        write_history(tmp_path / str(number), epochs)
+        ResultsTable(tmp_path / "results.csv").append(record)
+    path = html(tmp_path, str(tmp_path))
+    rankings = read(path).data()["curves"]["rankings"]
+    assert [ranking["best"] for ranking in rankings] == [["r0", "r1"], ["r3"], []]
+    assert [ranking["pruned"] for ranking in rankings] == [["r2"], [], ["r4"]]
+    shown = Opened(browser, path)
+    ranking, metric = (shown.page.locator(f"#curves-{name}") for name in ("track", "metric"))
+    names = shown.page.locator("#curves-plot .legendtext")
+    shown.page.locator("#curves-plot").scroll_into_view_if_needed()
+    for title, plotted, measured in (
+        ("mnist, final, 10,000 test images", ["third"], "train_acc"),
+        ("kmnist, select, 10,000 val and 10,000 test images", ["pruned trials"], "train_acc"),
+        (
+            *("mnist, select, 10,000 val and 10,000 test images",),
+            *(["pruned trials", "first", "second"], "train_acc"),
+        ),
+    ):
+        ranking.select_option(title)
+        names.filter(has_text=plotted[-1]).wait_for()
+        assert names.all_text_contents() == plotted
+        assert metric.input_value() == measured  # what was chosen, as long as the ranking has it
+        assert metric.locator("[value=val_acc]").is_disabled() == ("final" in title)
+        assert str(shown.page.locator("#curves-note").text_content()).startswith(f"{title}: ")
+    shown.page.get_by_text("Where the best runs").click()
+    ends = shown.page.get_by_role("region", name="Ends of the curves of mnist, final")
+    assert ends.get_by_role("row").last.inner_text().split() == (
+        ["r3", "third", "2", "98.00", "0.1000"]
+    )
+    assert shown.said == [] and shown.asked == []
+    shown.context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -771,7 +895,7 @@ def test_only_rows_in_sight_exist(browser: Any, tmp_path: Path) -> None:
     assert len(shown.ids()) < 60
     grid.focus()
     shown.page.keyboard.press("End")
-    shown.page.wait_for_function("document.querySelector('#row-4999') !== null")
+    shown.page.wait_for_function("() => document.querySelector('#row-4999') !== null")
     assert shown.ids()[-1] == "r00000"
     shown.page.keyboard.press("PageUp")
     assert len(shown.ids()) < 60

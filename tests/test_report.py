@@ -547,7 +547,11 @@ def three() -> pd.DataFrame:
         ("`my column` == 'a' and `num_params` > 100", [2]),
         ("params / (seed + 1) == 100", [0, 1, 2]),
         ("-params * 2 - 1 < -401", [2]),
-        ("1 / seed > 0.6", [0, 1]),
+        ("1 / seed > 0.6", [1]),
+        ("params / 0 > 1", []),
+        ("params / 0 < 1 or 1 / 0 > 1 or -1 / -0.0 > 1 or 0 / 0 == 0", []),
+        ("params / (seed - 1) == None", [1]),
+        ("params / (seed - 1) != None", [0, 2]),
         ("started < '2026-11-21 10:00:02'", [0, 1]),
         ("git_dirty or not git_dirty", [0, 1, 2]),
         ("git_dirty == None", [0, 1, 2]),
@@ -683,6 +687,22 @@ def test_a_table_fits_the_terminal_and_no_row_is_wrapped(
         assert "95 % interval" in out and "test_acc" in out and "params" in out
     if width == 200:
         assert "worst to best of n" in out and "98.03 to 98.05" in out and "MACs" in out
+
+
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+def test_columns_that_do_not_fit_are_named(width: int, report: Report, tmp_path: Path) -> None:
+    a_sweep(tmp_path)
+    out = report("--where", "protocol == 'select'", columns=width)[1]
+    header = next(line for line in out.splitlines() if line.lstrip().startswith("#  "))
+    said = re.findall(r"left out: (.*?) \((.*?)\)", " ".join(out.split()))
+    if width == 200:
+        assert said == []
+        return
+    [(names, remedy)] = said
+    assert remedy == "wider terminal or --format csv"
+    left_out = names.split(", ")
+    for name in ("val_acc", "test_acc", "95 % interval", "params", "MACs", "seconds"):
+        assert (name in left_out) == (name not in header), name
 
 
 def test_what_ranks_is_shown_and_groups_are_headed(report: Report, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Runs as compact JSON, column by column, for the table of the HTML page.
 
+Accuracies stay fractions of 1, as in the table and its filters; `percent` is how to show them.
 Texts are codes into a list of the distinct ones, or lists of codes of their words; numbers are
 rounded to what is shown, as integers where the number of digits is the same for all; a column that
 has one value has it once, and one that has none is left out.
@@ -106,11 +107,13 @@ def _numbers(name: str, values: "pd.Series[Any]") -> dict[str, Any]:
     numbers = values.astype("float64").to_numpy(dtype=float, na_value=np.nan)
     missing = ~np.isfinite(numbers)
     digits: int | None = DIGITS.get(name)
+    column: dict[str, Any] = {"kind": "number"}
     if DTYPES[name] == "Int64":
         digits = 0
     elif "_acc" in name:
         digits = ACCURACY_DIGITS
-    column = {"kind": "number", "digits": digits}
+        column["percent"] = True
+    column["digits"] = digits
     if name in GROUPED:
         column["grouped"] = True
     if digits is not None:

@@ -33,11 +33,13 @@ from mnist_sweep.report.front import front, known_records
 from mnist_sweep.report.leaderboard import METRICS, TRACK, leaderboard
 from mnist_sweep.report.load import SOURCES_HELP, load_results
 from mnist_sweep.report.sweeps import commands, searches
-from mnist_sweep.report.tables import track_name
+from mnist_sweep.report.tables import percent, span, track_name
 from mnist_sweep.report.where import chosen
 from mnist_sweep.report.words import counted, duration, number_or_none, statuses, text
 
 PAGE = Path(__file__).with_name("page")
+
+SUFFIXES = (".html", ".htm")
 
 MOST_LINES = 15  # of the first ranking
 MOST_LINES_OF_OTHERS = 6
@@ -99,6 +101,8 @@ def _check_output(output: Path) -> None:
         raise UserError(
             f"-o {output}: that is a folder; name a file, such as {output / 'report.html'}"
         )
+    if output.suffix.lower() not in SUFFIXES:
+        raise UserError(f"-o {output}: a page is HTML; end the name in .html")
     if not output.parent.is_dir():
         raise _unwritable(output, "its folder does not exist")
 
@@ -140,6 +144,7 @@ def make_page(runs: pd.DataFrame, title: str, own_command: str) -> str:
     environment = Environment(
         loader=FileSystemLoader(PAGE), autoescape=True, undefined=StrictUndefined
     )
+    environment.filters["percent"] = percent
     return environment.get_template("page.html.j2").render(
         title=title,
         num_runs=len(runs),
@@ -223,12 +228,12 @@ def _tiles(runs: pd.DataFrame, tracks: Sequence[pd.DataFrame]) -> list[dict[str,
         tiles.append(
             {
                 "what": f"Best {score} of {text(best.data)}, protocol {text(best.protocol)}",
-                "value": _mean_and_sd(best, score),
+                "value": f"{_mean_and_sd(best, score)} %",
                 "note": f"{among}: {best.label}",
             }
         )
         if score == "val_acc" and not pd.isna(best.test_acc_mean):
-            value = _mean_and_sd(best, "test_acc")
+            value = f"{_mean_and_sd(best, 'test_acc')} %"
             note = "not what it was chosen by"
             tiles.append({"what": "Its test_acc", "value": value, "note": note})
         params = "–" if pd.isna(best.num_params) else f"{best.num_params:,}"
@@ -241,9 +246,10 @@ def _tiles(runs: pd.DataFrame, tracks: Sequence[pd.DataFrame]) -> list[dict[str,
     return tiles
 
 
-def _mean_and_sd(line: Any, score: str) -> str:
-    mean, sd = line[f"{score}_mean"], line[f"{score}_sd"]
-    return f"{mean:.4f}" + ("" if pd.isna(sd) else f" ± {sd:.4f}")
+def _mean_and_sd(line: Any, metric: str) -> str:
+    """In percent and percentage points, without their sign."""
+    mean, sd = (percent(line[f"{metric}_{part}"]) for part in ("mean", "sd"))
+    return f"{mean or '–'} ± {sd}" if sd else mean or "–"
 
 
 def _track(lines: pd.DataFrame, most: int) -> dict[str, Any]:
@@ -295,10 +301,8 @@ def _line(line: Mapping[str, Any]) -> dict[str, Any]:
         name: "–" if pd.isna(line[name]) else f"{line[name]:,}" for name in ("num_params", "macs")
     }
     for metric in METRICS:
-        parts = {
-            part: number_or_none(line[f"{metric}_{part}"]) for part in ("mean", "sd", "low", "high")
-        }
-        cells[metric] = None if parts["mean"] is None else parts
+        interval = span(line[f"{metric}_low"], line[f"{metric}_high"])
+        cells[metric] = {"mean": _mean_and_sd(line, metric), "interval": interval or "–"}
     ids = line["run_ids"]
     return {
         **cells,
@@ -349,7 +353,7 @@ def _front(lines: pd.DataFrame) -> dict[str, Any]:
                 "n": [int(value) for value in points.n],
                 "id": [ids[0] for ids in points.run_ids],
                 "more": [int(value) for value in points.more],
-                **{m: [number_or_none(value) for value in points[f"{m}_mean"]] for m in METRICS},
+                **{m: [number_or_none(value, 6) for value in points[f"{m}_mean"]] for m in METRICS},
                 **{f"{m}_front": points[f"{m}_front"].tolist() for m in METRICS},
             },
             "known": [
@@ -396,51 +400,95 @@ def _cells(values: np.ndarray, number: int) -> list[int]:
 def _curves(
     runs: pd.DataFrame, tracks: Sequence[pd.DataFrame], folders: RunFolders
 ) -> dict[str, Any]:
-    """Those of the first ranking's best and of pruned runs, which are plotted together, and those
-    that only the panels show."""
+    """Of each ranking its best and its pruned runs, which are plotted together; of other runs,
+    curves that only their panels show."""
     seeds = dict(zip(runs.run_id, runs.seed, strict=True))
     ranked = _histories(
         {
             run_id: f"{line['label']}, seed {seeds[run_id]}" if line["n"] > 1 else line["label"]
+            # What is plotted comes first: there is no room for all.
+            for most, runs_of_each in ((BEST_CURVES, 1), (MOST_CURVES, None))
             for lines in tracks
-            for line in _lines(lines.head(MOST_CURVES))
-            for run_id in line["run_ids"]
+            for line in _lines(lines.head(most))
+            for run_id in line["run_ids"][:runs_of_each]
         },
         folders,
     )
     pruned = _histories(_names(runs[runs.status == "pruned"]), folders)
     broken = _histories(_names(runs[runs.status.isin(NOT_SCORED)]), folders)
-    first = tracks[0].head(BEST_CURVES) if tracks else runs.head(0).assign(run_ids=None)
-    best = [ids[0] for ids in first.run_ids if ids[0] in ranked]
-    plotted = [*(ranked[run_id] for run_id in best), *pruned.values()]
-    parts = []
-    if best:
-        name = track_name(first.iloc[0])
-        parts.append(f"the first run of each of the {len(best)} best configurations of {name}")
-    if pruned:
-        some = f" of {len(runs[runs.status == 'pruned']):,}" if len(pruned) == MOST_CURVES else ""
-        parts.append(f"{counted(len(pruned), 'pruned run')}{some}, thin and grey")
+    rankings = list(_rankings_of_curves(runs, tracks, ranked, pruned))
     num_curves = len(ranked) + len(pruned) + len(broken)
     words = (
-        f"Shown: {'; '.join(parts)}. A click opens the run. {num_curves:,} of "
-        f"{counted(len(runs), 'run')} have their curve in their panel."
-        if parts
+        f"A click opens the run. {num_curves:,} of {counted(len(runs), 'run')} have their curve "
+        "in their panel."
+        if rankings
         else "No directory of these runs with a history.csv is here, so there are no curves."
     )
+    shown = {metric for ranking in rankings for metric in ranking["metrics"]}
     return {
         "words": words,
-        "metrics": [name for name in CURVES if any(name in curve["metrics"] for curve in plotted)],
-        "ends": [
-            {
-                "id": run_id,
-                "name": ranked[run_id]["name"],
-                "epochs": ranked[run_id]["epoch"][-1],
-                "metrics": {name: m[-1] for name, m in ranked[run_id]["metrics"].items()},
-            }
-            for run_id in best
-        ],
-        "plot": {"best": best, "pruned": list(pruned), "of": {**ranked, **pruned, **broken}},
+        "rankings": rankings,
+        "metrics": [metric for metric in CURVES if metric in shown],
+        "plot": {
+            "rankings": [
+                {key: ranking[key] for key in ("words", "metrics", "best", "pruned")}
+                for ranking in rankings
+            ],
+            "of": {**ranked, **pruned, **broken},
+        },
     }
+
+
+def _rankings_of_curves(
+    runs: pd.DataFrame,
+    tracks: Sequence[pd.DataFrame],
+    ranked: Mapping[str, dict[str, Any]],
+    pruned: Mapping[str, dict[str, Any]],
+) -> Iterator[dict[str, Any]]:
+    """Those that have curves, and tracks of nothing but pruned runs. ranked, pruned: run id ->
+    curve."""
+    track = runs.groupby(TRACK, dropna=False, sort=False).ngroup()
+    rows = runs.assign(_track=track).set_index("run_id")
+    best_of = {
+        rows["_track"][lines.run_ids.iloc[0][0]]: [
+            ids[0] for ids in lines.run_ids.head(BEST_CURVES) if ids[0] in ranked
+        ]
+        for lines in tracks
+    }
+    pruned_of = rows[rows.status == "pruned"].groupby("_track").groups
+    for number in dict.fromkeys([*best_of, *pruned_of]):
+        best, all_pruned = best_of.get(number, []), list(pruned_of.get(number, []))
+        grey = [run_id for run_id in all_pruned if run_id in pruned]
+        if not best and not grey:
+            continue
+        title = track_name(rows.loc[(best or grey)[0]])
+        plotted = [*(ranked[run_id] for run_id in best), *(pruned[run_id] for run_id in grey)]
+        yield {
+            "title": title,
+            "words": f"{title}: {_plotted_words(len(best), len(grey), len(all_pruned))}.",
+            "metrics": [m for m in CURVES if any(m in curve["metrics"] for curve in plotted)],
+            "best": best,
+            "pruned": grey,
+            "ends": [
+                {
+                    "id": run_id,
+                    "name": ranked[run_id]["name"],
+                    "epochs": ranked[run_id]["epoch"][-1],
+                    "metrics": {name: m[-1] for name, m in ranked[run_id]["metrics"].items()},
+                }
+                for run_id in best
+            ],
+        }
+
+
+def _plotted_words(best: int, grey: int, pruned: int) -> str:
+    configurations = (
+        f"each of the {best} best configurations" if best > 1 else "the best configuration"
+    )
+    some = f" of {pruned:,}" if grey < pruned else ""
+    parts = [f"the first run of {configurations}"] if best else []
+    parts += [f"{counted(grey, 'pruned run')}{some}, thin and grey"] if grey else []
+    return "; ".join(parts)
 
 
 def _names(runs: pd.DataFrame) -> dict[str, str]:

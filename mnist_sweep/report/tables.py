@@ -131,9 +131,9 @@ def _columns(track: pd.DataFrame, shown: pd.DataFrame) -> dict[str, tuple[str, l
         found[place] = (name, _means(shown[f"{name}_mean"], shown[f"{name}_sd"]))
         if place == "first":
             ends = zip(shown[f"{name}_low"], shown[f"{name}_high"], strict=True)
-            found["interval"] = ("95 % interval", [_span(*both) for both in ends])
+            found["interval"] = ("95 % interval", [span(*both) for both in ends])
             ends = zip(shown[f"{name}_min"], shown[f"{name}_max"].where(shown.n > 1), strict=True)
-            found["range"] = ("worst to best of n", [_span(*both) for both in ends])
+            found["range"] = ("worst to best of n", [span(*both) for both in ends])
     found["num_params"] = ("params", [_number(value) for value in shown.num_params])
     found["macs"] = ("MACs", [_number(value) for value in shown.macs])
     found["seconds"] = ("seconds", [_number(value) for value in shown.seconds])
@@ -142,20 +142,20 @@ def _columns(track: pd.DataFrame, shown: pd.DataFrame) -> dict[str, tuple[str, l
     return {name: column for name, column in found.items() if any(column[1])}
 
 
-def _percent(value: float) -> str:
+def percent(value: float) -> str:
     return "" if pd.isna(value) else f"{100 * value:.2f}"
 
 
-def _span(low: float, high: float) -> str:
-    return "" if pd.isna(low) or pd.isna(high) else f"{_percent(low)} to {_percent(high)}"
+def span(low: float, high: float) -> str:
+    return "" if pd.isna(low) or pd.isna(high) else f"{percent(low)} to {percent(high)}"
 
 
 def _means(means: Iterable[float], sds: Iterable[float]) -> list[str]:
     """Lined up at the sign."""
-    texts = [_percent(mean) for mean in means]
+    texts = [percent(mean) for mean in means]
     width = max(map(len, texts))
     return [
-        f"{text:>{width}} ± {_percent(sd) or '?'}" if text else ""
+        f"{text:>{width}} ± {percent(sd) or '?'}" if text else ""
         for text, sd in zip(texts, sds, strict=True)
     ]
 
@@ -185,8 +185,11 @@ def make_console(file: IO[str]) -> Console:
     return console
 
 
-def show(console: Console, ranking: Ranking) -> None:
-    """As wide as the terminal allows; no row is ever wrapped."""
+def show(console: Console, ranking: Ranking, whole: str = "") -> None:
+    """As wide as the terminal allows; no row is ever wrapped.
+
+    whole: what else than a wider terminal shows the columns that do not fit.
+    """
     columns = {
         name: (heading, [_printable(cell) for cell in cells])
         for name, (heading, cells) in ranking.columns.items()
@@ -206,6 +209,9 @@ def show(console: Console, ranking: Ranking) -> None:
         console.print(
             Text(f"{len(rows):,} of {ranking.total:,} lines; --top 0 shows all", style="dim")
         )
+    if left_out := ", ".join(columns[name][0] for name in columns if name not in widths):
+        remedy = "wider terminal" + (f" or {whole}" if whole else "")
+        console.print(Text(_printable(f"left out: {left_out} ({remedy})"), style="dim"))
     if ranking.note:
         console.print(Text(ranking.note, style="dim"))
 
@@ -369,7 +375,8 @@ def add_leaderboard(parser: argparse.ArgumentParser) -> None:
   python -m mnist_sweep.report --where "'affine' in augmentation and debug == None" -o table.tex
 
 EXPR takes columns, numbers, 'text', None (a missing value), == != < <= > >=, in, and, or, not,
-+ - * / and ( ). A column whose name is no identifier stands in `backticks`."""
++ - * / and ( ). Accuracies are fractions of 1: val_acc > 0.99. What is divided by zero is missing.
+A column whose name is no identifier stands in `backticks`."""
     parser.add_argument(
         "sources",
         nargs="*",
@@ -460,7 +467,7 @@ def _put(path: Path | None, sources: Sequence[str], write: Callable[[IO[str]], o
 def _write_rich(file: IO[str], tables: Sequence[Ranking], notes: Sequence[str]) -> None:
     console = make_console(file)
     for ranking in tables:
-        show(console, ranking)
+        show(console, ranking, whole="--format csv")
         console.print()
     for note in notes:
         console.print(Text(note))

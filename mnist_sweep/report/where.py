@@ -25,6 +25,12 @@ GRAMMAR = (
 
 Mask = NDArray[np.bool_]
 
+
+def _quotient(dividend: Any, divisor: Any) -> Any:
+    """NaN, so a missing value, where the divisor is zero; floats would have it infinite."""
+    return dividend / np.where(divisor == 0, np.nan, divisor)
+
+
 COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Lt: operator.lt,
     ast.LtE: operator.le,
@@ -36,15 +42,16 @@ CALCULATE: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
+    ast.Div: _quotient,
 }
 
 
 def where(runs: pd.DataFrame, expression: str) -> pd.DataFrame:
     """The runs for which the expression holds, such as `params < 8000 and model == 'ds_cnn'`.
 
-    A missing value is equal to None only, and neither smaller nor larger than anything; `x in y`
-    takes a list, or looks for text within text. A name that is no identifier stands in backticks.
+    A missing value is equal to None only, and neither smaller nor larger than anything; what is
+    divided by zero is one. `x in y` takes a list, or looks for text within text. A name that is no
+    identifier stands in backticks.
 
     Raises:
         UserError: the expression is malformed, names no column, or compares text with numbers.

@@ -35,21 +35,32 @@
   }
 
   const count = (number) => number.toLocaleString("en-US");
+  const isAccuracy = (metric) => metric.includes("_acc");
+
+  /** Of a metric as it is measured: accuracies, fractions of 1, in percent. */
+  function measured(metric, value) {
+    if (value === null) return "–";
+    return isAccuracy(metric) ? `${(100 * value).toFixed(2)} %` : String(value);
+  }
 
   // Columns: page.py's `columnar` writes them, this reads them.
 
   /**
-   * text(row): as shown, "" where missing. keys(): a number a row that sorts, NaN where missing.
-   * finds(word): a test of rows for text filters, or null where the column holds no text.
+   * text(row): as shown, "" where missing. keys(): a number a row that sorts, NaN where missing;
+   * it is what filters compare, too, so of an accuracy a fraction of 1, while its text is percent.
+   * heading: the name with the text's unit. finds(word): a test of rows for text filters, or null where the column holds no text.
    */
   function makeColumn(spec) {
     const place = spec.constant ? () => 0 : (row) => row;
     const column = { ...spec, isNumber: spec.kind === "number" || spec.kind === "time" };
+    column.heading = spec.percent ? `${spec.name}, %` : spec.name;
     if (spec.kind === "number") {
       const scale = spec.digits === null ? 1 : 10 ** spec.digits;
       const format = spec.digits === null
         ? (value) => String(value)
-        : spec.grouped
+        : spec.percent
+          ? (value) => (value / (scale / 100)).toFixed(2)
+          : spec.grouped
           ? (value) => (value / scale).toLocaleString("en-US", { minimumFractionDigits: spec.digits })
           : (value) => (value / scale).toFixed(spec.digits);
       column.text = (row) => {
@@ -107,6 +118,7 @@
   const columns = data.runs.columns.map(makeColumn);
   const columnOf = new Map(columns.map((column) => [column.name, column]));
   const textOf = (name, row) => columnOf.get(name)?.text(row) ?? MISSING;
+  const withUnit = (column, text) => (column.percent ? `${text} %` : text);
   const numberOf = (name, row) => columnOf.get(name)?.key?.(row) ?? NaN;
   let rowOfRun = null; // made when first needed
   const rowOf = (id) => {
@@ -143,6 +155,10 @@
       if (Number.isNaN(limit)) {
         const example = column.kind === "time" ? "2026-01-31" : "0.99";
         throw new Error(`${column.name}${operator}${wanted}: give a value such as ${example}`);
+      }
+      if (column.percent && limit > 1) {
+        throw new Error(`${column.name}${operator}${wanted}: accuracies are compared as fractions of 1, ` +
+          "such as 0.99");
       }
       return (row) => {
         const value = column.key(row);
@@ -238,7 +254,7 @@
       for (let row = 0; row < data.runs.n; row += step) longest = Math.max(longest, column.text(row).length);
     }
     const mark = column.name === "status" ? 3 : 1;
-    return Math.min(Math.max(column.name.length + 3, longest + mark), column.name === "error" ? 60 : 30);
+    return Math.min(Math.max(column.heading.length + 3, longest + mark), column.name === "error" ? 60 : 30);
   }
 
   function makeHead() {
@@ -247,7 +263,7 @@
     grid.setAttribute("aria-colcount", String(state.shown.length));
     head = element("div", { role: "row", className: "row", "aria-rowindex": "1" });
     for (const column of state.shown) {
-      const button = element("button", { type: "button", title: column.hint ?? "" }, column.name);
+      const button = element("button", { type: "button", title: column.hint ?? "" }, column.heading);
       button.addEventListener("click", () => applySort(column.name));
       const cell = element("div", { role: "columnheader" }, button);
       cell.setAttribute("aria-sort", column.name === state.sort ? direction() : "none");
@@ -449,7 +465,7 @@
   function lead(row) {
     const accuracies = ["val_acc", "test_acc"]
       .filter((name) => textOf(name, row) !== MISSING)
-      .map((name) => `${name} ${textOf(name, row)}`);
+      .map((name) => `${name} ${withUnit(columnOf.get(name), textOf(name, row))}`);
     const size = textOf("num_params", row);
     return [...accuracies, size && `${size} parameters`].filter(Boolean).join(" · ");
   }
@@ -540,7 +556,7 @@
       if (text === MISSING) continue;
       if (!groups.has(column.section)) groups.set(column.section, []);
       groups.get(column.section).push(element("dt", { title: column.hint ?? "" }, column.name),
-        element("dd", {}, text));
+        element("dd", {}, withUnit(column, text)));
     }
     return data.runs.sections.filter((name) => groups.has(name)).map((name) => element("section", {},
       element("h3", {}, name), element("dl", { className: "facts" }, ...groups.get(name))));
@@ -686,7 +702,7 @@
 
   /**
    * Accuracies on a scale of errors: a logarithmic axis of 1 - accuracy, turned round, labelled
-   * with accuracies. It tells 0.995 from 0.997 and still has room for 0.9.
+   * with accuracies in percent. It tells 99.5 from 99.7 and still has room for 90.
    */
   function accuracyAxis(accuracies, title) {
     const known = accuracies.filter((accuracy) => Number.isFinite(accuracy));
@@ -697,10 +713,10 @@
     const margin = Math.max((high / low) ** 0.06, 1.02);
     const [from, to] = known.length ? [high * margin, low / margin] : [1, 1e-3];
     const ticks = logTicks(Math.max(to, floor * 1.01), Math.min(from, 1));
-    const labels = ticks.map((error) => String(Number((1 - error).toFixed(6))));
+    const labels = ticks.map((error) => String(Number((100 * (1 - error)).toFixed(4))));
     if (low <= floor) {
       ticks.push(floor);
-      labels.push("1");
+      labels.push("100");
     }
     return {
       place,
@@ -711,16 +727,28 @@
     };
   }
 
-  /** Those that the chosen ranking has; what it is ranked by is chosen if it lacks the last one. */
+  const chosenFront = () => data.fronts[Number(byId("front-track").value)];
+  const chosenCurves = () => data.curves.rankings[Number(byId("curves-track").value)];
+
+  /** Of a select, those that the chosen ranking has; `first` is chosen if it lacks the last one. */
+  function offer(select, offered, first) {
+    for (const option of select.options) option.disabled = !offered.includes(option.value);
+    if (!offered.includes(select.value)) select.value = first;
+  }
+
   function offerScores() {
-    const track = data.fronts[Number(byId("front-track").value)];
-    const select = byId("front-score");
-    for (const option of select.options) option.disabled = !track.scores.includes(option.value);
-    if (!track.scores.includes(select.value)) select.value = track.score;
+    const { scores, score } = chosenFront();
+    offer(byId("front-score"), scores, score);
+  }
+
+  function offerMetrics() {
+    const { metrics, words } = chosenCurves();
+    offer(byId("curves-metric"), metrics, metrics[0]);
+    byId("curves-note").textContent = words;
   }
 
   function frontFigure(color) {
-    const track = data.fronts[Number(byId("front-track").value)];
+    const track = chosenFront();
     const score = byId("front-score").value;
     const points = track.points;
     const drawn = points.id.length;
@@ -729,11 +757,11 @@
     const wanted = points[score].map((value, n) => (value === null ? -1 : n)).filter((n) => n >= 0);
     const known = score === "test_acc" ? track.known : [];
     const scale = accuracyAxis([...wanted.map((n) => points[score][n]), ...known.map((r) => r.test_acc)],
-      `${score} (on a scale of errors)`);
+      `${score}, % (on a scale of errors)`);
     const hover = (n) => [
       `<b>${plain(short(points.label[n]))}</b>`,
       `${count(points.num_params[n])} parameters`,
-      `${score} ${points[score][n].toFixed(4)}` + (points.n[n] > 1 ? `, mean of n = ${points.n[n]}` : ", n = 1"),
+      `${score} ${measured(score, points[score][n])}` + (points.n[n] > 1 ? `, mean of n = ${points.n[n]}` : ", n = 1"),
       points.more[n] ? `${count(points.more[n])} more within a dot's width` : null,
     ].filter(Boolean).join("<br>");
     const trace = (places, rest) => ({
@@ -762,7 +790,7 @@
         type: "scatter", mode: "markers", name,
         x: records.map((record) => record.num_params ?? record.max_params),
         y: records.map((record) => scale.place(record.test_acc)),
-        text: records.map((r) => `${name}: ${r.test_acc.toFixed(4)} ` +
+        text: records.map((r) => `${name}: ${measured("test_acc", r.test_acc)} ` +
           `${r.num_params ? `with ${count(r.num_params)}` : `under ${count(r.max_params)}`} parameters` +
           `${r.note ? `<br>${plain(r.note)}` : ""}`),
         hovertemplate: "%{text}<extra></extra>",
@@ -786,12 +814,11 @@
 
   /** curves: [{id, name, epoch, metrics}, ...]; pruned: the same, drawn thin and grey. */
   function curvesFigure(color, metric, curves, pruned) {
-    const isAccuracy = metric.includes("acc");
     const having = (list) => list.filter((curve) => curve.metrics[metric]);
     const [lines, grey] = [having(curves), having(pruned)];
     const values = [...lines, ...grey].flatMap((curve) => curve.metrics[metric]).filter((v) => v !== null);
-    const scale = isAccuracy
-      ? accuracyAxis(values, `${metric} (on a scale of errors)`)
+    const scale = isAccuracy(metric)
+      ? accuracyAxis(values, `${metric}, % (on a scale of errors)`)
       : { place: (value) => (value > 0 ? value : null), axis: { type: "log", title: { text: `${metric} (nats)` } } };
     const traces = [];
     if (grey.length) {
@@ -801,7 +828,7 @@
         y: grey.flatMap((curve) => [...curve.metrics[metric].map(scale.place), null]),
         customdata: grey.flatMap((curve) => [...curve.epoch.map(() => curve.id), null]),
         text: grey.flatMap((curve) => [...curve.metrics[metric].map((value) =>
-          `pruned: ${plain(curve.name)}<br>${metric} ${value}`), null]),
+          `pruned: ${plain(curve.name)}<br>${metric} ${measured(metric, value)}`), null]),
         hovertemplate: "%{text}<extra></extra>",
         line: { color: color("muted"), width: 0.8 }, opacity: 0.6,
       });
@@ -812,7 +839,8 @@
         x: dots.map((curve) => curve.epoch[0]),
         y: dots.map((curve) => scale.place(curve.metrics[metric][0])),
         customdata: dots.map((curve) => curve.id),
-        text: dots.map((curve) => `pruned: ${plain(curve.name)}<br>${metric} ${curve.metrics[metric][0]}`),
+        text: dots.map((curve) =>
+          `pruned: ${plain(curve.name)}<br>${metric} ${measured(metric, curve.metrics[metric][0])}`),
         hovertemplate: "%{text}<extra></extra>",
         marker: { color: color("muted"), size: 5, opacity: 0.6 },
       });
@@ -824,7 +852,7 @@
       y: curve.metrics[metric].map(scale.place),
       customdata: curve.epoch.map(() => curve.id),
       text: curve.metrics[metric].map((value, at) =>
-        `<b>${plain(short(curve.name))}</b><br>epoch ${curve.epoch[at]}: ${metric} ${value}`),
+        `<b>${plain(short(curve.name))}</b><br>epoch ${curve.epoch[at]}: ${metric} ${measured(metric, value)}`),
       hovertemplate: "%{text}<extra></extra>",
       line: { color: color(LINES[n % LINES.length]), width: 2 },
       marker: { size: 5 },
@@ -852,13 +880,13 @@
     const own = curve(id);
     const watched = ["train_acc", "val_acc", "test_acc"].filter((name) => own.metrics[name]);
     box.setAttribute("aria-label", `Accuracy of run ${id} over ${own.epoch.length} epochs, ending with ` +
-      watched.map((name) => `${name} ${own.metrics[name].at(-1)}`).join(", "));
+      watched.map((name) => `${name} ${measured(name, own.metrics[name].at(-1))}`).join(", "));
     addPlot(box, (color) => {
-      const scale = accuracyAxis(watched.flatMap((name) => own.metrics[name]), "accuracy");
+      const scale = accuracyAxis(watched.flatMap((name) => own.metrics[name]), "accuracy, %");
       const traces = watched.map((name, n) => ({
         type: "scatter", mode: own.epoch.length < 30 ? "lines+markers" : "lines", name,
         x: own.epoch, y: own.metrics[name].map(scale.place),
-        text: own.metrics[name].map((value, at) => `epoch ${own.epoch[at]}: ${name} ${value}`),
+        text: own.metrics[name].map((value, at) => `epoch ${own.epoch[at]}: ${name} ${measured(name, value)}`),
         hovertemplate: "%{text}<extra></extra>", line: { color: color(LINES[n]), width: 2 },
         marker: { size: 5 },
       }));
@@ -927,8 +955,15 @@
     onChange("front-track", front);
     onChange("front-score", front);
     const curves = byId("curves-plot");
-    const [best, pruned] = [data.curves.best.map(curve), data.curves.pruned.map(curve)];
-    addPlot(curves, (color) => curvesFigure(color, byId("curves-metric").value, best, pruned));
+    if (curves) {
+      offerMetrics();
+      byId("curves-track").addEventListener("change", offerMetrics);
+    }
+    addPlot(curves, (color) => {
+      const { best, pruned } = chosenCurves();
+      return curvesFigure(color, byId("curves-metric").value, best.map(curve), pruned.map(curve));
+    });
+    onChange("curves-track", curves);
     onChange("curves-metric", curves);
     data.searches.forEach((search, n) => {
       addPlot(byId(`importance-${n}`), (color) => importanceFigure(color, search.importance));
