@@ -161,10 +161,10 @@ def _best_trials(trials: pd.DataFrame, objectives: Mapping[str, str]) -> dict[st
         {
             "trial": trial,
             "id": first.run_id[trial],
-            "num_params": _objective_text(first.num_params[trial]),
-            "values": [_objective_text(value) for value in row],
+            "num_params": number_or_none(first.num_params[trial]),
+            "values": dict(zip(names, row, strict=True)),
         }
-        for trial, row in zip(best.index, best.to_numpy(), strict=True)
+        for trial, row in zip(best.index, best.to_numpy().tolist(), strict=True)
     ]
     if len(names) == 1:
         lines = lines[:1]
@@ -179,12 +179,6 @@ def _best_trials(trials: pd.DataFrame, objectives: Mapping[str, str]) -> dict[st
         if len(names) == 1
         else None,
     }
-
-
-def _objective_text(value: Any) -> str:
-    if pd.isna(value):
-        return "–"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.4f}"
 
 
 def _importance(

@@ -158,7 +158,7 @@ def _print_fronts(
         if style == "rich":
             console = tables.make_console(sys.stdout)
             for ranking in rankings:
-                tables.show(console, ranking)
+                tables.show(console, ranking, whole="--format csv")
                 console.print()
         else:
             write = tables.markdown if style == "md" else tables.latex
