@@ -128,7 +128,7 @@ def _columns(track: pd.DataFrame, shown: pd.DataFrame) -> dict[str, tuple[str, l
     if score not in (*(f"{name}_mean" for name in METRICS), "num_params", *found):
         found["score"] = (score.removesuffix("_mean"), [_number(value) for value in shown[score]])
     for place, name in zip(("first", "second"), measured, strict=False):
-        found[place] = (name, _means(shown[f"{name}_mean"], shown[f"{name}_sd"]))
+        found[place] = (f"{name}, %", means(shown[f"{name}_mean"], shown[f"{name}_sd"]))
         if place == "first":
             ends = zip(shown[f"{name}_low"], shown[f"{name}_high"], strict=True)
             found["interval"] = ("95 % interval", [span(*both) for both in ends])
@@ -150,9 +150,9 @@ def span(low: float, high: float) -> str:
     return "" if pd.isna(low) or pd.isna(high) else f"{percent(low)} to {percent(high)}"
 
 
-def _means(means: Iterable[float], sds: Iterable[float]) -> list[str]:
-    """Lined up at the sign."""
-    texts = [percent(mean) for mean in means]
+def means(values: Iterable[float], sds: Iterable[float]) -> list[str]:
+    """In percent and percentage points, lined up at the sign."""
+    texts = [percent(value) for value in values]
     width = max(map(len, texts))
     return [
         f"{text:>{width}} ± {percent(sd) or '?'}" if text else ""
@@ -209,7 +209,7 @@ def show(console: Console, ranking: Ranking, whole: str = "") -> None:
         console.print(
             Text(f"{len(rows):,} of {ranking.total:,} lines; --top 0 shows all", style="dim")
         )
-    if left_out := ", ".join(columns[name][0] for name in columns if name not in widths):
+    if left_out := "; ".join(columns[name][0] for name in columns if name not in widths):
         remedy = "wider terminal" + (f" or {whole}" if whole else "")
         console.print(Text(_printable(f"left out: {left_out} ({remedy})"), style="dim"))
     if ranking.note:

@@ -1,7 +1,6 @@
 """`report front`: the front of each track as a table and, if that is asked for, as a picture."""
 
 import argparse
-import math
 import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
@@ -170,15 +169,12 @@ def _print_fronts(
 def _ranking(best: pd.DataFrame, configurations: int, cost: str) -> Ranking:
     first = best.iloc[0]
     score = first.ranked_by.removesuffix("_mean")
-    means = [
-        f"{100 * mean:.2f} ± " + ("?" if math.isnan(sd) else f"{100 * sd:.2f}")
-        for mean, sd in zip(best[f"{score}_mean"], best[f"{score}_sd"], strict=True)
-    ]
+    means = tables.means(best[f"{score}_mean"], best[f"{score}_sd"])
     columns = {
         "rank": ("#", [str(rank) for rank in best["rank"]]),
         "label": ("configuration", best.label.tolist()),
         "num_params": (cost.removeprefix("num_"), [f"{value:,}" for value in best[cost]]),
-        "first": (score, means),
+        "first": (f"{score}, %", means),
         "n": ("n", [f"{n:,}" for n in best.n]),
     }
     notes = []
