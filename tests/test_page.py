@@ -267,15 +267,16 @@ def test_accuracies_are_in_percent_as_in_the_terminal(
     table = parse([str(report.with_name("results.csv")), "--format", "md", "--top", "15"])
     table.run(table)
     lines = [line.split(" | ") for line in capsys.readouterr().out.splitlines()]
-    heading = next(cells for cells in lines if "val_acc" in cells)
+    heading = next(cells for cells in lines if "val_acc, %" in cells)
     shown = [
         dict(zip(heading, cells, strict=True)) for cells in lines if len(cells) == len(heading)
     ]
-    means = [line["val_acc"] for line in shown if "±" in line["val_acc"]]
+    means = [line["val_acc, %"] for line in shown if "±" in line["val_acc, %"]]
     assert "99.02 ± 0.02" in means and "99.18 ± ?" in means
     for mean in means:
         assert mean.removesuffix(" ± ?") in words
-    assert [line["95 % interval"] in words for line in shown if " to " in line["95 % interval"]]
+    intervals = [line["95 % interval"] for line in shown if " to " in line["95 % interval"]]
+    assert intervals and all(interval in words for interval in intervals)
     assert "val_acc, % 95 % interval test_acc, % 95 % interval" in words
     assert "Best val_acc of mnist, protocol select 99.18 %" in words
     assert re.findall(r"0\.9\d+", words) == ["0.99"]  # of the filter's help
