@@ -432,6 +432,31 @@ def test_a_grid_begins_with_its_longest_trials(search: Cli, tmp_path: Path) -> N
     )
 
 
+def test_a_grid_is_whole_where_many_of_its_points_are_the_same(search: Cli, tmp_path: Path) -> None:
+    """A width that one of two choices does not have: half of the grid are repeats of three nets."""
+    done = search(
+        "model=cnn_space", "model.num_stages=1,2", "model.stage1.width=4,6,28",
+        "model.stage2.width=range(1, 15)", GRID, "hydra.sweeper.n_trials=99",
+        "+hydra.sweeper.conditions={model.stage2.width:{model.num_stages:[2]}}",
+        "trainer.limit_train=16", "trainer.limit_val=16", "hydra.sweeper.n_jobs=1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    points = Counter(tuple(trial.params.values()) for trial in finished(tmp_path))
+    wide = product((2,), (4, 6, 28), range(1, 15))
+    assert points == Counter([*product((1,), (4, 6, 28)), *wide])
+
+
+def test_a_sampler_that_finds_nothing_looks_elsewhere(search: Cli, tmp_path: Path) -> None:
+    """TPE goes for the smallest nets; long refused, other ones are tried as well."""
+    done = search(
+        "sweep=arch_20k", "hydra.sweeper.budget=reject", "hydra.sweeper.study_name=s",
+        "hydra.sweeper.max_rejected=300", "budget.max_params=100",
+    )  # fmt: skip
+    assert done.returncode == 2 and "no point among 300 proposals" in done.stderr
+    sizes = rows_of(tmp_path).sort_values("trial").num_params.to_numpy()
+    assert (sizes[50:100] > 5000).mean() < 0.3 < (sizes[100:] > 5000).mean()
+
+
 def test_a_grid_can_be_done_in_part(search: Cli, tmp_path: Path) -> None:
     assert search("optimizer.lr=0.01,0.02,0.03", GRID, "hydra.sweeper.n_trials=2").returncode == 0
     assert len(finished(tmp_path)) == 2

@@ -20,7 +20,7 @@ import torch
 from hydra.types import HydraContext
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
-from optuna.samplers import BaseSampler, RandomSampler
+from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
@@ -69,6 +69,13 @@ OPTUNA_CLASSES = ["optuna.samplers.*", "optuna.pruners.*", "hydra_plugins.hydra_
 
 REPEATS_BEFORE_RANDOM = 10
 """After so many repeats in a row the sampler is stuck, and the next point is a random one."""
+
+REJECTS_BEFORE_RANDOM = 100
+"""After so many refused points in a row it is stuck as well, and two of three are random ones: they
+may lie where it does not look, and take half the time."""
+
+ENUMERATE = (GridSampler, BruteForceSampler)
+"""Samplers that are never stuck, and whose turn no random point may take."""
 
 WAIT_S = 0.5
 
@@ -408,8 +415,7 @@ class Controller:
 
     def _sample(self, trial: Trial) -> dict[str, Any]:
         sampler = self.study.sampler
-        stuck = self.repeats_in_a_row >= REPEATS_BEFORE_RANDOM
-        if stuck and self.space.extender is None:
+        if self._is_stuck:
             self.study.sampler = RandomSampler(seed=trial.number)
         try:
             params = self.space.suggest(trial, self.base)
@@ -422,6 +428,14 @@ class Controller:
                 "is fixed as well: leave one of the two out"
             )
         return params
+
+    @property
+    def _is_stuck(self) -> bool:
+        if isinstance(self.study.sampler, ENUMERATE) or self.space.extender is not None:
+            return False
+        refused = self.rejected_in_a_row
+        is_refused = refused >= REJECTS_BEFORE_RANDOM and refused % 3 > 0
+        return is_refused or self.repeats_in_a_row >= REPEATS_BEFORE_RANDOM
 
     def _reject(self, trial: Trial, candidate: Candidate) -> None:
         self.ledger.reject(trial, str(candidate.reason), candidate.excess)
