@@ -399,10 +399,9 @@ def _take_over(earlier: Path, checkpoint: Path, config: Mapping[str, Any], data:
     Where it left none, or that is damaged, the run starts over.
     """
     try:
-        cfg = OmegaConf.load(earlier / ".hydra" / "config.yaml")
-        assert isinstance(cfg, DictConfig)
         content = torch.load(earlier / CHECKPOINT, weights_only=True)
-        before, now = (flat_config(each, NO_PART_OF_RESULT) for each in (resolved(cfg), config))
+        both = (_recorded_config(earlier), config)
+        before, now = (flat_config(each, NO_PART_OF_RESULT) for each in both)
         if before != now or content["data"] != data.name:
             return False
     except Exception:  # torch.load raises nearly anything on a damaged file
@@ -411,10 +410,14 @@ def _take_over(earlier: Path, checkpoint: Path, config: Mapping[str, Any], data:
     return True
 
 
+def _recorded_config(run_dir: Path) -> dict[str, Any]:
+    cfg = OmegaConf.load(run_dir / ".hydra" / "config.yaml")
+    assert isinstance(cfg, DictConfig)
+    return resolved(cfg)
+
+
 def _check_same_config(config: Mapping[str, Any], run_dir: Path) -> None:
-    before = OmegaConf.load(run_dir / ".hydra" / "config.yaml")
-    assert isinstance(before, DictConfig)
-    old, new = flat_config(resolved(before), NOT_IN_HASH), flat_config(config, NOT_IN_HASH)
+    old, new = (flat_config(each, NOT_IN_HASH) for each in (_recorded_config(run_dir), config))
     changed = [key for key in {**old, **new} if old.get(key) != new.get(key)]
     if changed:
         raise UserError(

@@ -458,10 +458,12 @@ def test_a_sampler_that_finds_nothing_looks_elsewhere(search: Cli, tmp_path: Pat
 
 
 def test_a_grid_can_be_done_in_part(search: Cli, tmp_path: Path) -> None:
-    assert search("optimizer.lr=0.01,0.02,0.03", GRID, "hydra.sweeper.n_trials=2").returncode == 0
+    """Then the whole of it begins with its longest trials, of those that are left."""
+    grid = ["trainer.epochs=3,2,1", GRID, "hydra.sweeper.skip_repeats=false"]
+    assert search(*grid, "hydra.sweeper.n_trials=2").returncode == 0
     assert len(finished(tmp_path)) == 2
-    assert search("optimizer.lr=0.01,0.02,0.03", GRID).returncode == 0
-    assert sorted(rows_of(tmp_path).lr) == [0.01, 0.02, 0.03]
+    assert search(*grid).returncode == 0
+    assert sorted(rows_of(tmp_path).epochs) == [1, 2, 3]
 
 
 # One rate that learns at once and several that never do.

@@ -114,8 +114,8 @@ class Candidates:
             config, _ = self.composer.task(self._overrides({**params, **sizes}))
             try:
                 if budget.max_macs is not None:
-                    wide_enough = budget.model_copy(update={"min_params": None})
-                    check_budget(profile(build_model(config)), wide_enough)
+                    limits = budget.model_copy(update={"min_params": None})
+                    check_budget(profile(build_model(config)), limits)
                     return None
                 with torch.device("meta"):
                     num_params = count_params(build_model(config))

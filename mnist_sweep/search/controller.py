@@ -492,7 +492,7 @@ class Controller:
                 return False
             running.trial.report(value, metrics.epoch)
         running.reported = epoch = len(history)
-        is_last = epoch == (job.info.rung or running.epochs)  # then there is no time to save
+        is_last = epoch == running.epochs  # then there is no time to save
         return not is_last and running.trial.should_prune()
 
     def _take(self, ended: Ended) -> None:
@@ -700,7 +700,7 @@ class _Running:
     trial: Trial
     overrides: tuple[str, ...]
     epochs: int
-    """Of its schedule, where there are no rungs."""
+    """Of its schedule, as a pruner sees it, which goes with no rungs."""
     replaces: bool
     """Whether its rows take the place of older ones."""
     reported: int = 0

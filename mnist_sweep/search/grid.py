@@ -1,6 +1,7 @@
 """A grid whose longest trials come first, so that no worker is left alone with one at the end."""
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from optuna.samplers import GridSampler
@@ -17,29 +18,38 @@ class LongestFirst(GridSampler):
     """Optuna's grid, whose n-th trial is the n-th longest of its points.
 
     Started longest first, two workers that share a grid end at nearly the same time (Graham 1969).
-    Which point has which number is as in `GridSampler`, so that a study that this one began can be
-    gone on with by that one, and the other way round.
+    Which point has which number is as in `GridSampler`, so that a study that one of the two began
+    can be gone on with by the other.
     """
 
     def __init__(
         self, grid: Mapping[str, Sequence[Any]], candidates: Candidates, seed: int | None
     ) -> None:
         super().__init__(grid, seed)
+        self.candidates = candidates
 
-        def length(values: Sequence[Any]) -> float:
-            point = dict(zip(self._param_names, values, strict=True))
-            existing = candidates.space.choose(lambda name, _: point[name])
-            return _length(candidates.make(existing))
+    @cached_property
+    def order(self) -> list[int]:
+        """Numbers of the grid's points, the longest first."""
 
-        lengths = list(map(length, self._all_grids))
-        self.order = sorted(range(len(lengths)), key=lambda n: lengths[n], reverse=True)
+        def length(number: int) -> float:
+            point = dict(zip(self._param_names, self._all_grids[number], strict=True))
+            existing = self.candidates.space.choose(lambda name, _: point[name])
+            return _length(self.candidates.make(existing))
+
+        return sorted(range(len(self._all_grids)), key=length, reverse=True)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         given = not trial.system_attrs.keys().isdisjoint({"grid_id", "fixed_params"})
+        left = set(self._get_unvisited_grid_ids(study))
         super().before_trial(study, trial)
-        if not given and trial.number < len(self.order):
-            grid_id = self.order[trial.number]
-            study._storage.set_trial_system_attr(trial._trial_id, "grid_id", grid_id)
+        if given or trial.number >= len(self.order):
+            return
+        # Its own place in the order is no other controller's; it is taken where the study was begun
+        # in another order.
+        places = [self.order[trial.number], *self.order]
+        grid_id = next((number for number in places if number in left), places[0])
+        study._storage.set_trial_system_attr(trial._trial_id, "grid_id", grid_id)
 
 
 def _length(candidate: Candidate) -> float:
