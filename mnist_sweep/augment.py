@@ -24,12 +24,13 @@ Interpolation = Literal["nearest", "bilinear"]
 class Augmentation(Schema):
     strength: Strength
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, 1, H, W) -> (B, 1, H, W)."""
-        return self.apply(images, generator) if self.strength else images
+    def __call__(self, images: Tensor, generator: torch.Generator, share: float = 1.0) -> Tensor:
+        """(B, 1, H, W) -> (B, 1, H, W), at so large a share of its strength."""
+        strength = self.strength * share
+        return self.apply(images, generator, strength) if strength else images
 
     @abstractmethod
-    def apply(self, images: Tensor, generator: torch.Generator) -> Tensor: ...
+    def apply(self, images: Tensor, generator: torch.Generator, strength: float) -> Tensor: ...
 
 
 class Affine(Augmentation):
@@ -49,10 +50,10 @@ class Affine(Augmentation):
     fill: Annotated[float, Field(ge=0, le=1)]
     """Value of new pixels; 0 is black."""
 
-    def apply(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def apply(self, images: Tensor, generator: torch.Generator, strength: float) -> Tensor:
         batch, size = len(images), images.shape[-1]
         uniform = torch.rand(5, batch, generator=generator, device=images.device) * 2 - 1
-        uniform *= self.strength
+        uniform *= strength
         pixels = uniform[:2] * (self.translate * size)
         if self.whole_pixels:
             pixels = pixels.round()
@@ -75,17 +76,17 @@ class CropRotate(Augmentation):
     rotate: Degrees
     """Degrees either way (nearest pixel, as torchvision's RandomRotation)."""
 
-    def apply(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def apply(self, images: Tensor, generator: torch.Generator, strength: float) -> Tensor:
         batch, size = len(images), images.shape[-1]
         uniform = torch.rand(2, batch, generator=generator, device=images.device)
         low = (size - self.crop) // 2
         centre = images[:, :, low : low + self.crop, low : low + self.crop]
         enlarged = F.interpolate(centre, size=(size, size), mode="bilinear", align_corners=False)
-        cropped = uniform[0] < self.probability * self.strength
+        cropped = uniform[0] < self.probability * strength
         images = torch.where(cropped.view(-1, 1, 1, 1), enlarged, images)
         zeros = torch.zeros_like(uniform[1])
         matrix = inverse_affine_matrix(
-            angle=(uniform[1] * 2 - 1) * (self.rotate * self.strength),
+            angle=(uniform[1] * 2 - 1) * (self.rotate * strength),
             shift=torch.stack([zeros, zeros]),
             scale=zeros + 1,
             shear=zeros,
@@ -101,13 +102,13 @@ class Elastic(Augmentation):
     sigma: Annotated[float, Field(gt=0, le=13)]
     """Standard deviation of the Gaussian smoothing, in pixels."""
 
-    def apply(self, images: Tensor, generator: torch.Generator) -> Tensor:
+    def apply(self, images: Tensor, generator: torch.Generator, strength: float) -> Tensor:
         batch, size = len(images), images.shape[-1]
         noise = torch.rand(batch, 2, size, size, generator=generator, device=images.device) * 2 - 1
         blur = blur_matrix(size, self.sigma).to(images.device)
         smooth = blur @ noise @ blur.mT
         # From pixels to grid_sample's coordinates, in which the side is 2 long.
-        offset = smooth.permute(0, 2, 3, 1) * (self.alpha * self.strength * 2 / size)
+        offset = smooth.permute(0, 2, 3, 1) * (self.alpha * strength * 2 / size)
         identity = F.affine_grid(
             torch.eye(2, 3, device=images.device).expand(batch, 2, 3),
             [batch, 1, size, size],

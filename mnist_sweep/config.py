@@ -75,6 +75,12 @@ class TrainerConfig(Schema):
     """Largest L2 norm of all gradients together."""
     ema_horizon: Annotated[float, Field(ge=0)]
     """Averaging time of the weights' exponential moving average, in epochs; 0 switches it off."""
+    fade_out: Annotated[float, Field(ge=0, le=1)]
+    """Share of the run, at its end, over which augmentation and dropout fade to nothing; 0: none.
+
+    Early in training they widen what a net sees; at the end a small net, which underfits, is better
+    off with the images as they are.
+    """
     early_stopping: Count | None
     """Stop after so many epochs without a better val_acc."""
     weights: Literal["last", "best"]

@@ -13,7 +13,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn, optim
 
-from mnist_sweep.config import Schema
+from mnist_sweep.config import Count, Schema
+from mnist_sweep.soap import Soap as SoapOptimizer
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 ParamGroup = dict[str, Any]
@@ -23,7 +24,7 @@ class Optimizer(Schema):
     lr: Annotated[float, Field(gt=0)]
     """Learning rate at the top of the schedule."""
     weight_decay: Annotated[float, Field(ge=0)]
-    """As an L2 term of the loss (sgd, adam, rmsprop) or decoupled from it (adamw, muon)."""
+    """As an L2 term of the loss (sgd, adam, rmsprop) or decoupled from it (adamw, muon, soap)."""
     decay_bias_and_norm: bool
 
     @abstractmethod
@@ -111,6 +112,37 @@ class Muon(Optimizer):
         return MuonStepper(adamw, filters, self) if filters else Stepper(adamw)
 
 
+class Soap(Optimizer):
+    """SOAP: Adam in the basis in which a layer's gradients are uncorrelated (`mnist_sweep.soap`).
+
+    Its steps are large. A weight before a batch norm stands that, since its scale means nothing
+    and grows until the steps are small beside it; other weights take steps relative to their size.
+    """
+
+    betas: tuple[Fraction, Fraction] = Field(strict=False)
+    """Of the mean gradient, and of the second moments."""
+    basis_every: Count
+    """Steps between two updates of the basis."""
+    max_basis: Count
+    """A side of a weight longer than this is not rotated."""
+    head_lr: Annotated[float, Field(gt=0)]
+    """Factor on lr for the last layer's weight, which pooled features want large."""
+
+    def build(self, model: nn.Module) -> "Stepper":
+        weights, before_norm = _weights(model)
+        head = weights[-1] if weights else None
+        alike: dict[Any, ParamGroup] = {}
+        for group in self.groups(model.parameters()):
+            for parameter in group["params"]:
+                relative = parameter.ndim > 1 and id(parameter) not in before_norm
+                lr = self.lr * (self.head_lr if parameter is head else 1)
+                key = (parameter.shape, group["weight_decay"], relative, lr)
+                common = {**group, "params": [], "relative": relative, "lr": lr, "initial_lr": lr}
+                alike.setdefault(key, common)["params"].append(parameter)
+        soap = SoapOptimizer(alike.values(), self.lr, self.betas, self.basis_every, self.max_basis)
+        return Stepper(soap)
+
+
 class Stepper:
     """One or more torch optimizers that step together.
 
@@ -173,6 +205,19 @@ class MuonStepper(Stepper):
         super().zero_grad()
         for parameter in self.filters:
             parameter.grad = None
+
+
+def _weights(model: nn.Module) -> tuple[list[nn.Parameter], set[int]]:
+    """The layers' weights in order, and the ids of those that a batch norm comes after."""
+    weights: list[nn.Parameter] = []
+    before_norm: set[int] = set()
+    for module in model.modules():
+        weight = getattr(module, "weight", None)
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            before_norm |= {id(weight) for weight in weights[-1:]}
+        elif isinstance(weight, nn.Parameter) and weight.ndim > 1:
+            weights.append(weight)
+    return weights, before_norm
 
 
 def _as_matrix(weights: Tensor) -> Tensor:

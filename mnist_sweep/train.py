@@ -27,6 +27,7 @@ from mnist_sweep.optimizers import Stepper
 from mnist_sweep.schedulers import Clock
 
 Weights = dict[str, Tensor]
+Dropout = nn.modules.dropout._DropoutNd
 
 AUTO_THREADS = torch.get_num_threads()  # before any run of this process changed it
 
@@ -68,6 +69,8 @@ class State:
     model: nn.Module
     average: nn.Module | None
     optimizer: Stepper
+    dropouts: list[tuple[Dropout, float]]
+    """Layers and their full probabilities."""
     history: list[EpochMetrics]
     best: dict[str, Weights]
     """Weights of the epoch with the best val_acc: `model`, and `average` where there is one."""
@@ -77,7 +80,9 @@ class State:
         model = experiment.model.to(machine.device).to(memory_format=torch.channels_last)
         averages = experiment.settings.trainer.ema_horizon > 0
         average = deepcopy(model).requires_grad_(False) if averages else None
-        return cls(model, average, experiment.optimizer.build(model), history=[], best={})
+        optimizer = experiment.optimizer.build(model)
+        dropouts = [(layer, layer.p) for layer in model.modules() if isinstance(layer, Dropout)]
+        return cls(model, average, optimizer, dropouts, history=[], best={})
 
     @property
     def averaged(self) -> nn.Module:
@@ -268,11 +273,15 @@ def train_epoch(
         clock = Clock(step, len(batches), trainer.epochs, state.history)
         factor = experiment.scheduler.factor(clock)
         for group in state.optimizer.param_groups:
-            lr = group["lr"] = group["initial_lr"] * factor
+            group["lr"] = group["initial_lr"] * factor
+        lr = experiment.optimizer.lr * factor
+        share = _regularised(clock, trainer.fade_out)
+        for layer, probability in state.dropouts:
+            layer.p = probability * share
 
         images, labels = split.batch(positions)
         for augmentation in experiment.augmentation:
-            images = augmentation(images, augment_generator)
+            images = augmentation(images, augment_generator, share)
         images = data.normalise(images)
         with machine.autocast():
             logits = state.model(images)
@@ -291,6 +300,12 @@ def train_epoch(
         num_correct += (logits.detach().argmax(1) == labels).sum()
         on_step(len(labels))
     return Score(loss_sum.item() / len(split), num_correct.item() / len(split)), lr
+
+
+def _regularised(clock: Clock, fade_out: float) -> float:
+    """The share of full augmentation and dropout at this step."""
+    left = 1 - clock.step / clock.num_steps
+    return min(1.0, left / fade_out) if fade_out else 1.0
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn, optim
 
 from mnist_sweep.models.blocks import conv_unit, separable_unit
-from mnist_sweep.optimizers import Adam, AdamW, Muon, Optimizer, RmsProp, Sgd
+from mnist_sweep.optimizers import Adam, AdamW, Muon, Optimizer, RmsProp, Sgd, Soap
 from tests.conftest import choices, environment, make_experiment
 
 OPTIMIZERS = choices("optimizer")
@@ -87,11 +87,66 @@ def is_bias_or_norm(name: str, net: nn.Module) -> bool:
     return kind == "bias" or isinstance(net.get_submodule(owner), nn.BatchNorm2d)
 
 
+class PlainSoap:
+    """SOAP written down a second time: one tensor at a time, its sides by name, no batches."""
+
+    def __init__(self, net: nn.Module, spec: Soap) -> None:
+        self.net, self.spec, self.number = net, spec, 0
+        self.memory: dict[str, dict[str, Tensor]] = {}
+
+    @torch.no_grad()
+    def step(self) -> None:
+        self.number += 1
+        for name, parameter in self.net.named_parameters():
+            lr = self.spec.lr
+            owner = self.net.get_submodule(name.rpartition(".")[0])
+            if parameter.ndim > 1 and isinstance(owner, nn.Linear):  # the last, before no norm
+                lr *= self.spec.head_lr * min(
+                    1.0, float(parameter.norm()) / parameter.numel() ** 0.5
+                )
+            if self.spec.decay_bias_and_norm or not is_bias_or_norm(name, self.net):
+                factor = self.spec.head_lr if isinstance(owner, nn.Linear) and "w" in name else 1
+                parameter.mul_(1 - self.spec.lr * factor * self.spec.weight_decay)
+            assert parameter.grad is not None
+            step = self.direction(self.memory.setdefault(name, {}), parameter.grad)
+            parameter.sub_(lr * step.reshape(parameter.shape))
+
+    def direction(self, memory: dict[str, Tensor], gradient: Tensor) -> Tensor:
+        matrix = gradient.reshape(len(gradient) if gradient.ndim > 1 else 1, -1)
+        first, second = self.spec.betas
+        left, right = matrix @ matrix.T, matrix.T @ matrix
+        if self.number == 1:
+            memory["left"], memory["right"] = left, right
+            memory["U"], memory["V"] = (torch.linalg.eigh(side)[1] for side in (left, right))
+            memory["mean"], memory["square"] = torch.zeros_like(matrix), torch.zeros_like(matrix)
+        else:
+            memory["left"] = second * memory["left"] + (1 - second) * left
+            memory["right"] = second * memory["right"] + (1 - second) * right
+        if self.number % self.spec.basis_every == 0:
+            for basis, side in (("U", "left"), ("V", "right")):
+                # Rounding decides where there is no gradient yet: the same operations, therefore.
+                image = memory[side] @ memory[basis]
+                order = (image * memory[basis]).sum(0).argsort(descending=True)
+                memory[basis] = torch.linalg.qr(image[:, order])[0]
+                square = memory["square"]
+                memory["square"] = square[order] if basis == "U" else square[:, order]
+        U, V = memory["U"], memory["V"]
+        memory["mean"] = first * memory["mean"] + (1 - first) * matrix
+        memory["square"] = second * memory["square"] + (1 - second) * (U.T @ matrix @ V) ** 2
+        if self.number == 1:
+            return torch.zeros_like(matrix)
+        mean = U.T @ (memory["mean"] / (1 - first**self.number)) @ V
+        return U @ (mean / ((memory["square"] / (1 - second**self.number)).sqrt() + 1e-8)) @ V.T
+
+
 class Reference:
     """torch's optimizers, one tensor at a time, with the settings of one of ours."""
 
     def __init__(self, net: nn.Module, spec: Optimizer) -> None:
         self.matrices: dict[Tensor, nn.Parameter] = {}
+        if isinstance(spec, Soap):
+            self.optimizers: list[Any] = [PlainSoap(net, spec)]
+            return
         if isinstance(spec, Muon):
             convolutions = [module for module in net.modules() if isinstance(module, nn.Conv2d)]
             self.matrices = {
@@ -170,6 +225,7 @@ def test_steps_are_those_of_torchs_optimizer(name: str, fields: dict[str, Any]) 
         ("adamw", {"betas": (0.5, 0.7), "eps": 0.1, "lr": 0.3}),
         ("rmsprop", {"momentum": 0.9, "alpha": 0.5, "eps": 0.1}),
         ("muon", {"momentum": 0.5, "betas": (0.5, 0.7), "lr": 0.3}),
+        ("soap", {"betas": (0.5, 0.7), "lr": 0.3, "basis_every": 4, "head_lr": 0.5}),
     ],
 )
 def test_every_setting_reaches_torch(name: str, fields: dict[str, Any]) -> None:
@@ -265,7 +321,8 @@ def test_the_lr_written_into_the_groups_is_used(name: str, is_loaded: bool) -> N
         state = stepper.state_dict()
         stepper = spec.build(net)
         stepper.load_state_dict(state)
-    assert {group["initial_lr"] for group in stepper.param_groups} == {spec.lr}
+    lrs = {spec.lr, spec.lr * spec.head_lr} if isinstance(spec, Soap) else {spec.lr}
+    assert {group["initial_lr"] for group in stepper.param_groups} == lrs
     for group in stepper.param_groups:
         group["lr"] = 0.0
     before = weights(net)
@@ -329,6 +386,9 @@ def test_bad_settings_are_refused_by_name(name: str, field: str, value: Any) -> 
         ("rmsprop", "alpha", -0.1),
         ("muon", "momentum", 1.5),
         ("muon", "betas", (-0.1, 0.9)),
+        ("soap", "basis_every", 0),
+        ("soap", "max_basis", 0),
+        ("soap", "head_lr", 0),
     ],
 )
 def test_bad_settings_of_one_optimizer_are_refused_by_name(

@@ -269,9 +269,6 @@ SINGLE_CHANGES = [
     for group in ("model", "optimizer", "scheduler", "augmentation")
     for name in choices(group)
 ]
-# Two convolutions and a global average pool: their own published figures are 97 to 98 % after 15
-# epochs, and one epoch of the default recipe takes them to 70 to 80 %.
-SHALLOW = {"model=ds_cnn_v1", "model=ds_cnn_v2", "model=ds_cnn_v3"}
 
 
 @pytest.mark.slow
@@ -285,4 +282,4 @@ def test_each_single_change_of_the_default_passes_97_percent_in_one_epoch(
     )
     result = train(experiment, dataset(experiment), settle(experiment.settings.trainer))
     assert result.test is not None
-    assert result.test.acc > (0.65 if change in SHALLOW else 0.97)
+    assert result.test.acc > 0.97
