@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, optim
 
 EPS = 1e-8
+SETTLING = 100
+"""A hundredth of the steps so far may pass between two updates of a basis, which settles."""
 
 
 class Soap(optim.Optimizer):
@@ -31,7 +33,7 @@ class Soap(optim.Optimizer):
     ) -> None:
         """
         betas: of the mean gradient; of the second moments, those that make the basis included.
-        basis_every: steps between two updates of the basis.
+        basis_every: steps between two updates of the basis at first (see SETTLING).
         max_basis: a side longer than this is not rotated.
         """
         defaults = {"lr": lr, "weight_decay": 0.0, "relative": False}
@@ -43,57 +45,69 @@ class Soap(optim.Optimizer):
         """One step; every parameter must have its gradient."""
         for group in self.param_groups:
             parameters: list[Tensor] = group["params"]
-            update = self._direction(parameters)
+            gradients = torch.stack([_as_matrix(parameter.grad) for parameter in parameters])
+            # One entry a group, under its first parameter: torch wants state to be a parameter's.
+            state = self.state[parameters[0]]
+            if not state:
+                self._start(state, gradients)
+            update, size = self._direction(state, gradients)
             if group["relative"]:
                 weights = torch.stack([_as_matrix(parameter) for parameter in parameters])
-                update *= weights.square().mean((1, 2), keepdim=True).sqrt().clamp(max=1)
-            if group["weight_decay"]:
-                torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
-            steps = [step.view(parameters[0].shape) for step in update]
-            torch._foreach_add_(parameters, steps, alpha=-group["lr"])
+                update *= weights.square().mean((1, 2), keepdim=True).sqrt_().clamp_(max=1)
+            # One by one: the foreach functions are slow on channels_last.
+            for parameter, step in zip(parameters, update.unbind(), strict=True):
+                if group["weight_decay"]:
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
+                parameter.add_(step.view(parameter.shape), alpha=-group["lr"] * size)
 
-    def _direction(self, parameters: list[Tensor]) -> Tensor:
-        """(number, rows, columns), each entry about 1; zeros in the first step, which measures."""
-        gradients = torch.stack([_as_matrix(parameter.grad) for parameter in parameters])
-        # One entry a group, under its first parameter: torch wants state to be a parameter's.
-        state = self.state[parameters[0]]
-        if not state:
-            state["step"] = 0
-            state["mean"] = torch.zeros_like(gradients)
-            state["square"] = torch.zeros_like(gradients)
+    def _start(self, state: dict[str, Any], gradients: Tensor) -> None:
+        state["step"] = 0
+        state["mean"], state["square"] = (torch.zeros_like(gradients) for _ in range(2))
+        for side in ("rows", "columns"):
+            matrices = _sideways(gradients, side)
+            if 1 < matrices.shape[1] <= self.max_basis:
+                state[side] = matrices @ matrices.mT
+                finite = state[side].nan_to_num(0.0, 0.0, 0.0)  # eigh raises where it diverges
+                state[f"{side}_basis"] = torch.linalg.eigh(finite).eigenvectors.contiguous()
+
+    def _direction(self, state: dict[str, Any], gradients: Tensor) -> tuple[Tensor, float]:
+        """(number, rows, columns), and the factor that makes each entry about 1.
+
+        The first step only measures: its factor is 0.
+        """
         state["step"] += 1
         step: int = state["step"]
         mean_beta, square_beta = self.betas
-        for side, outer in _outer_products(gradients, self.max_basis):
-            if step == 1:
-                state[side] = outer
-                finite = outer.nan_to_num(0.0, 0.0, 0.0)  # eigh raises, where training diverges
-                state[f"{side}_basis"] = torch.linalg.eigh(finite).eigenvectors.contiguous()
-            else:
-                state[side].lerp_(outer, 1 - square_beta)
-            if step % self.basis_every == 0:
-                self._turn(state, side)
+        is_due = step % max(self.basis_every, step // SETTLING) == 0
+        for side in ("rows", "columns"):
+            if side in state and step > 1:
+                matrices = _sideways(gradients, side)
+                state[side].baddbmm_(matrices, matrices.mT, beta=square_beta, alpha=1 - square_beta)
+                if is_due:
+                    _turn(state, side)
 
-        state["mean"].lerp_(gradients, 1 - mean_beta)
         rotated = _rotate(gradients, state)
-        state["square"].mul_(square_beta).addcmul_(rotated, rotated, value=1 - square_beta)
-        if step == 1:
-            return torch.zeros_like(gradients)
-        scale = (state["square"] / (1 - square_beta**step)).sqrt_().add_(EPS)
-        return _rotate_back(_rotate(state["mean"], state).div_(scale), state).div_(
-            1 - mean_beta**step
-        )
+        mean, square = state["mean"], state["square"]
+        mean.lerp_(rotated, 1 - mean_beta)
+        square.mul_(square_beta).addcmul_(rotated, rotated, value=1 - square_beta)
+        update = _rotate_back(mean / square.sqrt().add_(EPS), state)
+        size = (1 - square_beta**step) ** 0.5 / (1 - mean_beta**step)
+        return update, size if step > 1 else 0.0
 
-    def _turn(self, state: dict[str, Any], side: str) -> None:
-        """One step of orthogonal iteration, the largest directions first, `square` with them."""
-        basis = state[f"{side}_basis"]
-        image = state[side] @ basis
-        order = (image * basis).sum(1).argsort(descending=True)
-        image = image.gather(2, order.unsqueeze(1).expand_as(image))
-        state[f"{side}_basis"] = torch.linalg.qr(image).Q
-        square = state["square"]
-        index = order.unsqueeze(2 if side == "rows" else 1).expand_as(square)
-        state["square"] = square.gather(1 if side == "rows" else 2, index)
+
+def _turn(state: dict[str, Any], side: str) -> None:
+    """One step of orthogonal iteration, the largest directions first; the moments go along."""
+    basis = state[f"{side}_basis"]
+    image = state[side] @ basis
+    order = (image * basis).sum(1).argsort(descending=True)
+    image = image.gather(2, order.unsqueeze(1).expand_as(image))
+    turned = torch.linalg.qr(image).Q
+    state[f"{side}_basis"] = turned
+    square = _sideways(state["square"], side)
+    square = square.gather(1, order.unsqueeze(2).expand_as(square))
+    state["square"] = _sideways(square, side).contiguous()
+    mean = turned.mT @ (basis @ _sideways(state["mean"], side))
+    state["mean"] = _sideways(mean, side).contiguous()
 
 
 def _as_matrix(tensor: Tensor | None) -> Tensor:
@@ -101,29 +115,23 @@ def _as_matrix(tensor: Tensor | None) -> Tensor:
     return tensor.reshape(tensor.shape[0] if tensor.ndim > 1 else 1, -1)
 
 
-def _outer_products(matrices: Tensor, max_basis: int) -> list[tuple[str, Tensor]]:
-    """Second moments over each side that has a basis."""
-    rows, columns = matrices.shape[1:]
-    outer = []
-    if 1 < rows <= max_basis:
-        outer.append(("rows", matrices @ matrices.mT))
-    if 1 < columns <= max_basis:
-        outer.append(("columns", matrices.mT @ matrices))
-    return outer
+def _sideways(matrices: Tensor, side: str) -> Tensor:
+    """With that side as the rows; and back."""
+    return matrices if side == "rows" else matrices.mT
 
 
 def _rotate(matrices: Tensor, state: dict[str, Any]) -> Tensor:
-    """A new tensor: `matrices` in the basis."""
+    """`matrices` in the basis."""
     if "rows" in state:
-        matrices = state["rows_basis"].mT @ matrices
+        matrices = torch.bmm(state["rows_basis"].mT, matrices)
     if "columns" in state:
-        matrices = matrices @ state["columns_basis"]
+        matrices = torch.bmm(matrices, state["columns_basis"])
     return matrices
 
 
 def _rotate_back(matrices: Tensor, state: dict[str, Any]) -> Tensor:
     if "rows" in state:
-        matrices = state["rows_basis"] @ matrices
+        matrices = torch.bmm(state["rows_basis"], matrices)
     if "columns" in state:
-        matrices = matrices @ state["columns_basis"].mT
+        matrices = torch.bmm(matrices, state["columns_basis"].mT)
     return matrices

@@ -265,6 +265,7 @@ def train_epoch(
     batches = order.split(trainer.batch_size)
     decay = math.exp(-1 / (trainer.ema_horizon * len(batches))) if trainer.ema_horizon else 0.0
     parameters = list(state.model.parameters())
+    pairs = [] if state.average is None else averaged_pairs(state.average, state.model)
     loss_sum = torch.zeros((), device=machine.device)
     num_correct = torch.zeros((), device=machine.device, dtype=torch.int64)
     lr = 0.0
@@ -293,8 +294,8 @@ def train_epoch(
         if trainer.grad_clip_norm is not None:
             nn.utils.clip_grad_norm_(parameters, trainer.grad_clip_norm)
         state.optimizer.step()
-        if state.average is not None:
-            update_average(state.average, state.model, min(decay, (step + 1) / (step + 10)))
+        if pairs:
+            update_average(pairs, min(decay, (step + 1) / (step + 10)))
 
         loss_sum += loss.detach() * len(labels)
         num_correct += (logits.detach().argmax(1) == labels).sum()
@@ -308,14 +309,15 @@ def _regularised(clock: Clock, fade_out: float) -> float:
     return min(1.0, left / fade_out) if fade_out else 1.0
 
 
+def averaged_pairs(average: nn.Module, model: nn.Module) -> list[tuple[Tensor, Tensor]]:
+    """What is averaged, and what of: parameters and batch-norm statistics."""
+    pairs = zip(_tensors(average), _tensors(model), strict=True)
+    return [(mean, now) for mean, now in pairs if mean.is_floating_point()]
+
+
 @torch.no_grad()
-def update_average(average: nn.Module, model: nn.Module, decay: float) -> None:
-    """average = decay * average + (1 - decay) * model, batch-norm statistics included."""
-    pairs = [
-        (mean, now)
-        for mean, now in zip(_tensors(average), _tensors(model), strict=True)
-        if mean.is_floating_point()
-    ]
+def update_average(pairs: list[tuple[Tensor, Tensor]], decay: float) -> None:
+    """average = decay * average + (1 - decay) * model."""
     means, nows = zip(*pairs, strict=True)
     torch._foreach_lerp_(means, nows, 1 - decay)
 

@@ -17,7 +17,14 @@ from mnist_sweep.data import Dataset, Split, load
 from mnist_sweep.errors import UserError
 from mnist_sweep.experiment import Experiment
 from mnist_sweep.metrics import EpochMetrics
-from mnist_sweep.train import Machine, TrainResult, settle, train, update_average
+from mnist_sweep.train import (
+    Machine,
+    TrainResult,
+    averaged_pairs,
+    settle,
+    train,
+    update_average,
+)
 from tests.conftest import choices, make_experiment
 
 CPU = Machine(torch.device("cpu"), "fp32", threads=1)
@@ -137,7 +144,7 @@ def test_the_average_is_a_mean_of_weights_and_batch_norm_statistics() -> None:
             average.state_dict().items(), model.state_dict().values(), strict=True
         )
     }
-    update_average(average, model, decay=0.9)
+    update_average(averaged_pairs(average, model), decay=0.9)
     for name, value in average.state_dict().items():
         torch.testing.assert_close(value, expected[name])
 
