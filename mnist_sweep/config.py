@@ -74,7 +74,7 @@ class TrainerConfig(Schema):
     grad_clip_norm: Annotated[float, Field(gt=0)] | None
     """Largest L2 norm of all gradients together."""
     ema_horizon: Annotated[float, Field(ge=0)]
-    """Averaging time of the weights' exponential moving average, in epochs; 0 switches it off."""
+    """Averaging time of the weights' exponential moving average, as a share of the run; 0: off."""
     fade_out: Annotated[float, Field(ge=0, le=1)]
     """Share of the run, at its end, over which augmentation and dropout fade to nothing; 0: none.
 

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, optim
 
 EPS = 1e-8
+RIDGE = 1e-4
+"""Of the mean second moment, added to all of them when the basis is turned."""
 SETTLING = 100
 """A hundredth of the steps so far may pass between two updates of a basis, which settles."""
 
@@ -66,9 +68,10 @@ class Soap(optim.Optimizer):
         for side in ("rows", "columns"):
             matrices = _sideways(gradients, side)
             if 1 < matrices.shape[1] <= self.max_basis:
-                state[side] = matrices @ matrices.mT
-                finite = state[side].nan_to_num(0.0, 0.0, 0.0)  # eigh raises where it diverges
-                state[f"{side}_basis"] = torch.linalg.eigh(finite).eigenvectors.contiguous()
+                state[side] = torch.bmm(matrices, matrices.mT)
+                identity = torch.eye(matrices.shape[1]).to(matrices)
+                state[f"{side}_basis"] = identity.repeat(len(matrices), 1, 1)
+                _turn(state, side)
 
     def _direction(self, state: dict[str, Any], gradients: Tensor) -> tuple[Tensor, float]:
         """(number, rows, columns), and the factor that makes each entry about 1.
@@ -96,17 +99,16 @@ class Soap(optim.Optimizer):
 
 
 def _turn(state: dict[str, Any], side: str) -> None:
-    """One step of orthogonal iteration, the largest directions first; the moments go along."""
-    basis = state[f"{side}_basis"]
-    image = state[side] @ basis
-    order = (image * basis).sum(1).argsort(descending=True)
-    image = image.gather(2, order.unsqueeze(1).expand_as(image))
-    turned = torch.linalg.qr(image).Q
+    """One step of orthogonal iteration; the mean gradient goes along.
+
+    Directions without gradients so far stay as they are, thanks to RIDGE, instead of being left to
+    rounding.
+    """
+    basis, moments = state[f"{side}_basis"], state[side]
+    size = moments.diagonal(dim1=1, dim2=2).mean(1)
+    turned = torch.linalg.qr(moments @ basis + RIDGE * size[:, None, None] * basis).Q
     state[f"{side}_basis"] = turned
-    square = _sideways(state["square"], side)
-    square = square.gather(1, order.unsqueeze(2).expand_as(square))
-    state["square"] = _sideways(square, side).contiguous()
-    mean = turned.mT @ (basis @ _sideways(state["mean"], side))
+    mean = torch.bmm(turned.mT, torch.bmm(basis, _sideways(state["mean"], side)))
     state["mean"] = _sideways(mean, side).contiguous()
 
 

@@ -263,7 +263,8 @@ def train_epoch(
 
     order = torch.randperm(len(split), generator=order_generator).to(machine.device)
     batches = order.split(trainer.batch_size)
-    decay = math.exp(-1 / (trainer.ema_horizon * len(batches))) if trainer.ema_horizon else 0.0
+    horizon = trainer.ema_horizon * len(batches) * trainer.epochs
+    decay = math.exp(-1 / horizon) if horizon else 0.0
     parameters = list(state.model.parameters())
     pairs = [] if state.average is None else averaged_pairs(state.average, state.model)
     loss_sum = torch.zeros((), device=machine.device)

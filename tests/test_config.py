@@ -501,7 +501,7 @@ def test_every_choice_has_a_hash_of_its_own() -> None:
     ("overrides", "same_as"),
     [
         ("seed=7 data.root=/elsewhere data.download=false record.table=other.csv", ""),
-        ("optimizer.lr=0.1 trainer.epochs=8 model=ds_cnn", ""),
+        ("optimizer.lr=0.13 trainer.epochs=8 model=ds_cnn", ""),
         ("debug=fast", "trainer.epochs=2 trainer.limit_train=512 trainer.limit_val=512"),
         ("model=ds_cnn_v3", "model=ds_cnn_v1 model.widths=[[18],[36],[]]"),
         ("augmentation=none", "~augmentation.affine"),

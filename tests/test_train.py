@@ -127,6 +127,36 @@ def test_every_combination_with_a_model_trains_a_few_steps(model: str) -> None:
         assert any(not torch.equal(after[name], before[name]) for name in before), where
 
 
+@pytest.mark.parametrize(
+    ("fade_out", "shares"),
+    [("0", [1, 1, 1, 1]), ("0.5", [1, 1, 1, 0.5]), ("1", [1, 0.75, 0.5, 0.25])],
+)
+def test_dropout_and_augmentation_fade_out_together(fade_out: str, shares: list[float]) -> None:
+    experiment = make_experiment(
+        "data=digits",
+        "trainer.limit_train=128",
+        "trainer.epochs=2",
+        "model.dropout=[0.2,0.4]",
+        f"trainer.fade_out={fade_out}",
+    )
+    layers = [layer for layer in experiment.model.modules() if isinstance(layer, nn.Dropout)]
+    seen: list[list[float]] = []
+
+    def look(images: int) -> None:
+        seen.append([layer.p for layer in layers])
+
+    train(experiment, dataset(experiment), CPU, on_step=look)
+    assert seen == [[pytest.approx(0.2 * share), pytest.approx(0.4 * share)] for share in shares]
+    (augmentation,) = experiment.augmentation
+    weaker = type(augmentation)(**{**augmentation.model_dump(), "strength": 0.25})
+    images = torch.rand(4, 1, 28, 28)
+    generators = [torch.Generator().manual_seed(1) for _ in range(2)]
+    assert torch.equal(
+        augmentation(images, generators[0], share=0.25), weaker(images, generators[1])
+    )
+    assert augmentation(images, generators[0], share=0.0) is images
+
+
 def test_augmentations_compose_in_their_order() -> None:
     experiment = make_experiment("augmentation=[elastic,affine]")
     names = [type(augmentation).__name__ for augmentation in experiment.augmentation]
