@@ -1,4 +1,4 @@
-"""Optimizers, torch's own behind one interface: what to decay, and a fused step where torch has it.
+"""Optimizers behind one interface: what to decay, and torch's own fused step where it has one.
 
 Published recipes decay biases and norms too (`decay_bias_and_norm: true`); ours do not.
 """
@@ -122,7 +122,7 @@ class Soap(Optimizer):
     betas: tuple[Fraction, Fraction] = Field(strict=False)
     """Of the mean gradient, and of the second moments."""
     basis_every: Count
-    """Steps between two updates of the basis."""
+    """Steps between two updates of the basis; later on a hundredth of the steps so far."""
     max_basis: Count
     """A side of a weight longer than this is not rotated."""
     head_lr: Annotated[float, Field(gt=0)]

@@ -733,7 +733,7 @@ def test_curves_of_runs_by_name(report: Report, tmp_path: Path) -> None:
 
 SEARCH = [
     *("-m", "--config-dir=mine", "sweep=tiny", "hydra.sweep.dir=multirun/tiny"),
-    *("trainer.epochs=2", "trainer.threads=1", "budget.max_params=5000", *TINY),
+    *("optimizer=adamw", "trainer.epochs=2", "trainer.threads=1", "budget.max_params=5000", *TINY),
 ]
 TINY_SWEEP = """# @package _global_
 defaults:

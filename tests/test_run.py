@@ -287,7 +287,7 @@ def test_resume_refuses_a_damaged_checkpoint_and_another_config(cli: Cli, tmp_pa
     assert done.returncode == 2 and "checkpoint.pt is damaged" in done.stderr
     checkpoint.write_bytes(whole)
     saved = run_dir / ".hydra" / "config.yaml"
-    saved.write_text(saved.read_text().replace("batch_size: 128", "batch_size: 64"))
+    saved.write_text(saved.read_text().replace("batch_size: 64", "batch_size: 32"))
     done = cli(f"resume={run_dir}")
     assert done.returncode == 2 and "trainer.batch_size" in done.stderr
 

@@ -66,7 +66,7 @@ class Moody(AdamW):
                 os.kill(os.getpid(), signal.SIGKILL)
         return super().build(model)
 """
-MOODY_TARGET = "optimizer._target_=moody.Moody"
+BY_MOODY = ("optimizer=adamw", "optimizer._target_=moody.Moody")
 
 
 @dataclass(repr=False)
@@ -523,7 +523,7 @@ def shared(request: pytest.FixtureRequest, search: Search) -> Search:
 def start_two_at_gate(search: Search, n_jobs: int, n_trials: int) -> tuple[Command, Command]:
     """Two controllers on one study, each with as many trials under way as it has workers."""
     search.arguments = [
-        *(LR, MOODY_TARGET, "trainer.epochs=2", "hydra.sweeper.lease_s=5"),
+        *(LR, *BY_MOODY, "trainer.epochs=2", "hydra.sweeper.lease_s=5"),
         *(f"hydra.sweeper.n_trials={n_trials}", f"hydra.sweeper.n_jobs={n_jobs}"),
     ]
     search.shut_gate()
@@ -602,7 +602,7 @@ def test_the_password_is_not_shown_where_the_connection_fails(
 def start_at_gate(search: Search, n_jobs: int, n_trials: int) -> Command:
     """A search that has as many trials under way as it has workers, none of which goes on."""
     search.arguments = [
-        *(LR, MOODY_TARGET, f"hydra.sweeper.n_trials={n_trials}", f"hydra.sweeper.n_jobs={n_jobs}"),
+        *(LR, *BY_MOODY, f"hydra.sweeper.n_trials={n_trials}", f"hydra.sweeper.n_jobs={n_jobs}"),
     ]
     search.shut_gate()
     command = search.start()
@@ -688,7 +688,7 @@ def set_moods(search: Search, moods: dict[str, str]) -> None:
 def test_a_bad_trial_costs_itself_alone(search: Search) -> None:
     set_moods(search, {"0.02": "raise", "0.03": "die"})
     search.arguments = [
-        *(MOODY_TARGET, "optimizer.lr=choice(0.005,0.01,0.015,0.02,0.03,1e30)", "trainer.epochs=3"),
+        *(*BY_MOODY, "optimizer.lr=choice(0.005,0.01,0.015,0.02,0.03,1e30)", "trainer.epochs=3"),
         *("hydra/sweeper/sampler=grid", "hydra.sweeper.n_jobs=2", "hydra.sweeper.max_retries=2"),
         "hydra.sweeper.max_failure_rate=1",
     ]
@@ -715,7 +715,7 @@ def test_a_bad_trial_costs_itself_alone(search: Search) -> None:
 def test_what_fails_once_is_tried_again(search: Search) -> None:
     set_moods(search, {"0.02": "once raise", "0.03": "once die"})
     search.arguments = [
-        *(MOODY_TARGET, "optimizer.lr=choice(0.01,0.02,0.03)", "hydra.sweeper.n_trials=3"),
+        *(*BY_MOODY, "optimizer.lr=choice(0.01,0.02,0.03)", "hydra.sweeper.n_trials=3"),
         *("hydra.sweeper.n_jobs=2", "hydra.sweeper.max_failure_rate=1"),
     ]
     search.run()
@@ -731,7 +731,7 @@ def test_what_fails_once_is_tried_again(search: Search) -> None:
 def test_without_a_pool_an_exception_costs_its_trial_alone(search: Search) -> None:
     set_moods(search, {"0.02": "raise"})
     search.arguments = [
-        *(MOODY_TARGET, "optimizer.lr=choice(0.01,0.02,0.03,1e30)", "trainer.epochs=3"),
+        *(*BY_MOODY, "optimizer.lr=choice(0.01,0.02,0.03,1e30)", "trainer.epochs=3"),
         *("hydra/sweeper/sampler=grid", "hydra.sweeper.n_jobs=1", "hydra.sweeper.max_retries=0"),
     ]
     search.run()
@@ -750,7 +750,7 @@ def test_without_a_pool_an_exception_costs_its_trial_alone(search: Search) -> No
 @pytest.mark.parametrize("n_jobs", [1, 2])
 def test_too_many_failures_end_the_search_which_can_be_mended(search: Search, n_jobs: int) -> None:
     search.arguments = [
-        *("optimizer.lr=choice(0.01,0.02,0.03,0.04,0.05)", MOODY_TARGET),
+        *("optimizer.lr=choice(0.01,0.02,0.03,0.04,0.05)", *BY_MOODY),
         *("hydra.sweeper.n_trials=5", f"hydra.sweeper.n_jobs={n_jobs}"),
     ]
     set_moods(search, dict.fromkeys(["0.01", "0.02", "0.03", "0.04", "0.05"], "raise"))
