@@ -213,8 +213,8 @@ def _weights(model: nn.Module) -> tuple[list[nn.Parameter], set[int]]:
     before_norm: set[int] = set()
     for module in model.modules():
         weight = getattr(module, "weight", None)
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            before_norm |= {id(weight) for weight in weights[-1:]}
+        if isinstance(module, nn.modules.batchnorm._BatchNorm) and weights:
+            before_norm.add(id(weights[-1]))
         elif isinstance(weight, nn.Parameter) and weight.ndim > 1:
             weights.append(weight)
     return weights, before_norm

@@ -44,10 +44,13 @@ class Soap(optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # takes no closure
-        """One step; every parameter must have its gradient."""
+        """One step; a parameter without a gradient stays as it is."""
         for group in self.param_groups:
             parameters: list[Tensor] = group["params"]
-            gradients = torch.stack([_as_matrix(parameter.grad) for parameter in parameters])
+            given = [parameter.grad is not None for parameter in parameters]
+            if not any(given):
+                continue
+            gradients = torch.stack([_gradient(parameter) for parameter in parameters])
             # One entry a group, under its first parameter: torch wants state to be a parameter's.
             state = self.state[parameters[0]]
             if not state:
@@ -57,7 +60,9 @@ class Soap(optim.Optimizer):
                 weights = torch.stack([_as_matrix(parameter) for parameter in parameters])
                 update *= weights.square().mean((1, 2), keepdim=True).sqrt_().clamp_(max=1)
             # One by one: the foreach functions are slow on channels_last.
-            for parameter, step in zip(parameters, update.unbind(), strict=True):
+            for parameter, step, has_step in zip(parameters, update.unbind(), given, strict=True):
+                if not has_step:
+                    continue
                 if group["weight_decay"]:
                     parameter.mul_(1 - group["lr"] * group["weight_decay"])
                 parameter.add_(step.view(parameter.shape), alpha=-group["lr"] * size)
@@ -112,8 +117,12 @@ def _turn(state: dict[str, Any], side: str) -> None:
     state["mean"] = _sideways(mean, side).contiguous()
 
 
-def _as_matrix(tensor: Tensor | None) -> Tensor:
-    assert tensor is not None
+def _gradient(parameter: Tensor) -> Tensor:
+    gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+    return _as_matrix(gradient)
+
+
+def _as_matrix(tensor: Tensor) -> Tensor:
     return tensor.reshape(tensor.shape[0] if tensor.ndim > 1 else 1, -1)
 
 

@@ -149,7 +149,7 @@ def _parse(override: str) -> dict[str, BaseDistribution]:
     """Key -> what it varies over; empty for a fixed value."""
     try:
         return dict(create_params_from_overrides([override])[0])
-    except (HydraException, ValueError, AssertionError, NotImplementedError) as error:
+    except (HydraException, ValueError, AssertionError, RuntimeError) as error:
         text = " ".join(str(error).split()) or "no sweep that Optuna knows"
         if "low <= high" in text:
             text = "its low end is above its high end: swap the two"
