@@ -20,7 +20,7 @@ from datetime import UTC, datetime, timedelta
 from importlib.util import find_spec
 from pathlib import Path
 
-from mnist_sweep.record import RunRecord
+from mnist_sweep.runs.record import RunRecord
 
 ROWS = 100_000
 

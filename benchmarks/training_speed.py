@@ -43,8 +43,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mnist_sweep.configs import CONF, TARGETS
-from mnist_sweep.record import ResultsTable, RunRecord
+from mnist_sweep.paths import CONF, TARGETS
+from mnist_sweep.runs.record import ResultsTable, RunRecord
 
 # Only the contestants import torch. Linux counts the peak memory of the process that starts
 # another towards the other's ru_maxrss, so this one has to stay smaller than figure 4.
@@ -106,7 +106,7 @@ Turn = tuple[ProcessPoolExecutor, Contestant, Job]
 
 def ours(job: Job) -> Round:
     """`train_epoch` with all that a run on a terminal does, its progress bar included."""
-    from mnist_sweep.console import EpochLines
+    from mnist_sweep.runs.console import EpochLines
     from mnist_sweep.train import State, train_epoch
 
     experiment, machine, data, split = prepare(job)

@@ -17,7 +17,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mnist_sweep.configs import CONF, RECIPE_PARTS, TARGETS
+from mnist_sweep.paths import CONF, RECIPE_PARTS, TARGETS
 from mnist_sweep.search.plugin import SearchSweeper
 
 EXIT_FAILURE, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
@@ -38,7 +38,7 @@ class _SingleRunError(BaseException):
 def app(cfg: DictConfig) -> float:
     # Here, so that --help and --cfg import no torch.
     from mnist_sweep.errors import FailureError, UserError
-    from mnist_sweep.run import run
+    from mnist_sweep.runs.run import run
 
     try:
         return run(cfg)

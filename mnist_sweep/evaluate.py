@@ -13,8 +13,8 @@ import pandas as pd
 
 from mnist_sweep.config import NUM_CLASSES
 from mnist_sweep.errors import Parser, UserError, exit_code
-from mnist_sweep.record import RunRecord, write_whole
-from mnist_sweep.saved import RUN_HELP, SavedRun, find_run
+from mnist_sweep.runs.record import RunRecord, write_whole
+from mnist_sweep.runs.saved import RUN_HELP, SavedRun, find_run
 
 if TYPE_CHECKING:
     from torch import Tensor

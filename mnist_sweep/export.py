@@ -20,7 +20,7 @@ import numpy as np
 from mnist_sweep.config import IMAGE_SIZE, NUM_CLASSES
 from mnist_sweep.errors import FailureError, Parser, UserError, exit_code
 from mnist_sweep.evaluate import logits_of
-from mnist_sweep.saved import RUN_HELP, SavedRun, find_run
+from mnist_sweep.runs.saved import RUN_HELP, SavedRun, find_run
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -28,11 +28,11 @@ from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
 from mnist_sweep.cli import EXIT_USER_ERROR, word
-from mnist_sweep.configs import CONF, TARGETS
 from mnist_sweep.errors import FailureError, Parser, UserError, exit_code, validation_message
 from mnist_sweep.metrics import EpochMetrics
-from mnist_sweep.record import HISTORY, MODEL, RESULT, RunRecord
-from mnist_sweep.saved import CONFIG, RUN_HELP, SavedRun, find_run
+from mnist_sweep.paths import CONF, TARGETS
+from mnist_sweep.runs.record import HISTORY, MODEL, RESULT, RunRecord
+from mnist_sweep.runs.saved import CONFIG, RUN_HELP, SavedRun, find_run
 from mnist_sweep.search.plugin import SearchSweeper
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ def rerun(recorded: SavedRun, overrides: Sequence[str] = ()) -> SavedRun:
         print(f"warning: {warning}", file=sys.stderr, flush=True)
     raised = _run(config)
 
-    from mnist_sweep.run import DivergedError
+    from mnist_sweep.runs.run import DivergedError
 
     if isinstance(raised, DivergedError) and recorded.record.status == "diverged":
         print(f"it diverged, as the recorded run did: {raised}")
@@ -125,7 +125,7 @@ def _worded(error: Exception, overrides: Sequence[str]) -> UserError | FailureEr
 
 def _run(config: DictConfig) -> Exception | None:
     """Has Hydra run the job; returns what it raised, which Hydra would report in its own way."""
-    from mnist_sweep.run import run
+    from mnist_sweep.runs.run import run
 
     raised: list[Exception] = []
 
@@ -226,7 +226,7 @@ def _is_of_machine(override: str) -> bool:
 def _reconciled(recorded: DictConfig, today: DictConfig) -> tuple[DictConfig, str]:
     """`recorded` with the keys that the config did not have yet; and what differs, in a line."""
     from mnist_sweep.config import resolved
-    from mnist_sweep.run import flat_config
+    from mnist_sweep.runs.run import flat_config
 
     old: Any = OmegaConf.to_container(recorded)
     new: Any = OmegaConf.to_container(today)
@@ -296,7 +296,7 @@ def _elsewhere(record: RunRecord, machine: "Machine") -> str:
 
     import torch
 
-    from mnist_sweep.run import git_state
+    from mnist_sweep.runs.run import git_state
 
     pairs = {
         "commit": (_commit(record.git_commit, record.git_dirty), _commit(*git_state())),

@@ -28,9 +28,9 @@ class SweepProgress(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         from mnist_sweep.config import DataConfig
-        from mnist_sweep.console import make_console, warn
         from mnist_sweep.data import fetch
         from mnist_sweep.errors import UserError
+        from mnist_sweep.runs.console import make_console, warn
 
         self.start = time.time()
         self.one_by_one = config.hydra.runtime.choices["hydra/launcher"] == "basic"
@@ -50,7 +50,7 @@ class SweepProgress(Callback):
                 warn(make_console(), f"no data={name}", problem)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        from mnist_sweep.console import duration, make_console
+        from mnist_sweep.runs.console import duration, make_console
 
         number = config.hydra.job.get("num")
         if self.total is None or number is None:
@@ -69,14 +69,14 @@ class SweepProgress(Callback):
         error = job_return._return_value
         failed = job_return.status == JobStatus.FAILED and isinstance(error, Exception)
         if failed and self.total is not None:
-            from mnist_sweep.console import make_console
+            from mnist_sweep.runs.console import make_console
 
             text = " ".join(str(error).split())
             make_console().print(f"failed: {text}", style="red", markup=False)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        from mnist_sweep.console import duration, make_console, show_sweep
-        from mnist_sweep.record import ResultsTable
+        from mnist_sweep.runs.console import duration, make_console, show_sweep
+        from mnist_sweep.runs.record import ResultsTable
 
         if _is_search(config):
             return

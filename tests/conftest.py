@@ -20,9 +20,9 @@ from hydra.utils import execution_whitelist
 from omegaconf import DictConfig
 
 from mnist_sweep.config import resolved
-from mnist_sweep.configs import CONF, RECIPE_PARTS, TARGETS
 from mnist_sweep.experiment import Experiment, to_experiment
-from mnist_sweep.run import config_hash
+from mnist_sweep.paths import CONF, RECIPE_PARTS, TARGETS
+from mnist_sweep.runs.run import config_hash
 
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of all processes to come
@@ -88,7 +88,7 @@ def be_the_command(
     os.environ.clear()
     os.environ.update(env)
     sys.argv = [module, *arguments]
-    for name in ("mnist_sweep.cli", "mnist_sweep.configs"):  # read the environment when imported
+    for name in ("mnist_sweep.cli", "mnist_sweep.paths"):  # read the environment when imported
         sys.modules.pop(name, None)
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

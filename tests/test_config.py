@@ -14,9 +14,9 @@ from omegaconf import DictConfig, OmegaConf
 import mnist_sweep
 from mnist_sweep import augment, config, optimizers, schedulers
 from mnist_sweep.config import Schema
-from mnist_sweep.configs import CONF
 from mnist_sweep.errors import UserError
 from mnist_sweep.experiment import Experiment
+from mnist_sweep.paths import CONF
 from tests.conftest import choices, environment, hash_of, make_config, make_experiment
 
 PACKAGE = Path(mnist_sweep.__file__).parent
@@ -172,7 +172,7 @@ def test_typed_settings_cannot_be_changed() -> None:
 
 # A module imports from earlier lines only; modules of one line know nothing of each other.
 ORDER = [
-    {"", "errors", "config", "configs"},  # "" is the package itself, with its version
+    {"", "errors", "config", "paths"},  # "" is the package itself, with its version
     {"data"},
     {"augment"},
     {"models"},
@@ -180,9 +180,8 @@ ORDER = [
     {"optimizers", "schedulers", "loggers"},
     {"experiment"},
     {"train"},
-    {"record"},
-    {"console", "figures"},
-    {"run", "saved", "sweep_progress"},
+    {"runs", "figures"},
+    {"sweep_progress"},
     {"search", "evaluate"},
     {"report", "export"},
     {"cli"},
@@ -236,7 +235,7 @@ def test_imports_go_one_way(module: str) -> None:
     own = place_of(module)
     place = next(number for number, line in enumerate(ORDER) if own in line)
     earlier = {name for line in ORDER[:place] for name in line}
-    within = {own} & {"figures", "models", "report", "search"}
+    within = {own} & {"figures", "models", "report", "runs", "search"}
     assert set(map(place_of, imported(module))) <= earlier | within
 
 
@@ -245,11 +244,12 @@ def test_nobody_imports_the_entry_point() -> None:
     assert [name for name, found in importers.items() if "__main__" in found] == []
     others = {name for name, found in importers.items() if "cli" in found}
     assert others == {"__main__", "rerun"}, "rerun is an entry point, too"
-    assert importers["run"] >= {"train", "record"}, "the test itself must see imports"
+    assert importers["runs.run"] >= {"train", "runs.record"}, "the test itself must see imports"
 
 
 @pytest.mark.parametrize(
-    "module", ["cli", "config", "errors", "evaluate", "record", "report", "rerun", "saved"]
+    "module",
+    ["cli", "config", "errors", "evaluate", "runs.record", "report", "rerun", "runs.saved"],
 )
 def test_what_answers_at_once_imports_no_torch(module: str) -> None:
     code = f"import sys, mnist_sweep.{module}; print('torch' in sys.modules)"

@@ -45,11 +45,11 @@ from mnist_sweep.figures.front import front as draw_front
 from mnist_sweep.figures.saving import save
 from mnist_sweep.figures.search import NO_VALUE, SIDE_BY_SIDE, ParallelAxis, importance, parallel
 from mnist_sweep.metrics import EpochMetrics
-from mnist_sweep.record import ResultsTable, RunRecord, write_history, write_result
 from mnist_sweep.report.__main__ import main
-from mnist_sweep.report.front import front, known_records, non_dominated
-from mnist_sweep.report.importance import FEWEST_COMPLETED, importances
-from mnist_sweep.report.study import SearchStudy
+from mnist_sweep.report.analysis.front import front, known_records, non_dominated
+from mnist_sweep.report.analysis.importance import FEWEST_COMPLETED, importances
+from mnist_sweep.report.read.study import SearchStudy
+from mnist_sweep.runs.record import ResultsTable, RunRecord, write_history, write_result
 from tests.conftest import TINY, Cli, environment
 
 NASTY = "größer 数字 $x^{2$ \\frac <b>&amp; %s"

@@ -18,8 +18,8 @@ from mnist_sweep.errors import UserError
 from mnist_sweep.experiment import build_loggers
 from mnist_sweep.loggers import Loggers, RunStart
 from mnist_sweep.metrics import EpochMetrics
-from mnist_sweep.record import HISTORY, MODEL
-from mnist_sweep.run import NO_PART_OF_RESULT
+from mnist_sweep.runs.record import HISTORY, MODEL
+from mnist_sweep.runs.run import NO_PART_OF_RESULT
 from tests.conftest import TINY, Cli, hash_of, make_config, read_result, read_table
 
 MISSING = [name for name in ("tensorboard", "mlflow", "wandb") if find_spec(name) is None]
@@ -313,7 +313,7 @@ def random_states() -> list[Any]:
 def build_loggers_of(cfg: Any) -> Any:
     from hydra.utils import execution_whitelist
 
-    from mnist_sweep.configs import TARGETS
+    from mnist_sweep.paths import TARGETS
 
     with execution_whitelist(TARGETS):
         return build_loggers(resolved(cfg))

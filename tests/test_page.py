@@ -25,12 +25,12 @@ from omegaconf import OmegaConf
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.metrics import EpochMetrics
-from mnist_sweep.record import ResultsTable, RunRecord, write_history, write_result
 from mnist_sweep.report import load_results
 from mnist_sweep.report.__main__ import parse
-from mnist_sweep.report.columnar import columnar
-from mnist_sweep.report.page import make_page
-from mnist_sweep.report.sweeps import _lanes
+from mnist_sweep.report.page.columnar import columnar
+from mnist_sweep.report.page.make import make_page
+from mnist_sweep.report.page.searches import _lanes
+from mnist_sweep.runs.record import ResultsTable, RunRecord, write_history, write_result
 from tests.conftest import TINY, environment, make_config
 
 HOSTILE = [

@@ -19,15 +19,12 @@ import scipy.stats
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from mnist_sweep.configs import CONF
 from mnist_sweep.errors import UserError, exit_code
-from mnist_sweep.record import ResultsTable, RunRecord, write_result
+from mnist_sweep.paths import CONF
 from mnist_sweep.report import load_results
 from mnist_sweep.report.__main__ import COMMANDS, main
-from mnist_sweep.report.compare import configuration, over_seeds
-from mnist_sweep.report.leaderboard import TRACK, leaderboard
-from mnist_sweep.report.load import GROUPS
-from mnist_sweep.report.statistics import (
+from mnist_sweep.report.analysis.leaderboard import TRACK, leaderboard
+from mnist_sweep.report.analysis.statistics import (
     half_width,
     mcnemar,
     mcnemar_words,
@@ -36,7 +33,10 @@ from mnist_sweep.report.statistics import (
     unpaired,
     words,
 )
-from mnist_sweep.report.where import where
+from mnist_sweep.report.commands.compare import configuration, over_seeds
+from mnist_sweep.report.read.load import GROUPS
+from mnist_sweep.report.read.where import where
+from mnist_sweep.runs.record import ResultsTable, RunRecord, write_result
 from tests.conftest import TINY, Cli, environment
 
 NO_SHRINKING = [phase for phase in Phase if phase is not Phase.shrink]  # takes minutes here

@@ -25,8 +25,8 @@ from torch import nn
 from mnist_sweep import evaluate, export, rerun, train
 from mnist_sweep.data import Dataset
 from mnist_sweep.errors import FailureError, UserError
-from mnist_sweep.record import ResultsTable, RunRecord, write_result
-from mnist_sweep.saved import SavedRun, find_run
+from mnist_sweep.runs.record import ResultsTable, RunRecord, write_result
+from mnist_sweep.runs.saved import SavedRun, find_run
 from tests.conftest import TINY, choices, environment, make_experiment, read_result, read_table
 
 QUICK = [*TINY[1:], "trainer.epochs=2"]

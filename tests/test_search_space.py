@@ -22,9 +22,9 @@ from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.samplers import RandomSampler
 
 from mnist_sweep.config import resolved
-from mnist_sweep.configs import CONF, TARGETS
 from mnist_sweep.errors import UserError
 from mnist_sweep.experiment import build_model
+from mnist_sweep.paths import CONF, TARGETS
 from mnist_sweep.profile import count_params
 from mnist_sweep.search.candidate import Candidate, Candidates
 from mnist_sweep.search.composer import Composer

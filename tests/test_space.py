@@ -20,10 +20,10 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from mnist_sweep.configs import CONF
 from mnist_sweep.errors import UserError, validation_message
 from mnist_sweep.models.blocks import ACTIVATIONS, Activation, ResidualUnit, Unit
 from mnist_sweep.models.space import SpaceCnn
+from mnist_sweep.paths import CONF
 from mnist_sweep.profile import count_params, profile
 from tests.conftest import make_experiment
 from tests.test_profile import footprint

@@ -9,15 +9,15 @@ from pathlib import Path
 from mnist_sweep.errors import Parser, UserError, did_you_mean, exit_code
 
 COMMANDS = {
-    "leaderboard": ("tables", "rank configurations by their mean over seeds"),
+    "leaderboard": ("leaderboard", "rank configurations by their mean over seeds"),
     "compare": ("compare", "test two configurations against each other"),
-    "front": ("plots.front", "accuracy against parameters, the non-dominated runs"),
-    "curves": ("plots.curves", "train, val and test curves of runs"),
-    "parallel": ("plots.parallel", "a search's trials as parallel coordinates"),
-    "importance": ("plots.importance", "which parameters of a search mattered"),
-    "pruned": ("plots.pruned", "curves of a search's trials, pruned and finished"),
-    "augmentation": ("plots.augmentation", "digits as an augmentation changes them"),
-    "html": ("page", "a report page in a single file"),
+    "front": ("front", "accuracy against parameters, the non-dominated runs"),
+    "curves": ("curves", "train, val and test curves of runs"),
+    "parallel": ("parallel", "a search's trials as parallel coordinates"),
+    "importance": ("importance", "which parameters of a search mattered"),
+    "pruned": ("pruned", "curves of a search's trials, pruned and finished"),
+    "augmentation": ("augmentation", "digits as an augmentation changes them"),
+    "html": ("html", "a report page in a single file"),
     "rebuild": ("rebuild", "the results table again, from run directories"),
 }
 """Name -> the module of `report` that has `add_<name>(parser)`, imported for that command only."""
@@ -60,7 +60,7 @@ def parse(words: list[str]) -> argparse.Namespace:
     """
     name, words = (words[0], words[1:]) if words and words[0] in COMMANDS else (DEFAULT, words)
     parser = Parser(prog=f"{PROGRAM} {name}", formatter_class=HelpFormatter, allow_abbrev=False)
-    module = importlib.import_module(f"mnist_sweep.report.{COMMANDS[name][0]}")
+    module = importlib.import_module(f"mnist_sweep.report.commands.{COMMANDS[name][0]}")
     getattr(module, f"add_{name}")(parser)
     arguments, unknown = parser.parse_known_intermixed_args(words)
     if unknown:

@@ -13,7 +13,7 @@ from mnist_sweep.config import BudgetConfig
 from mnist_sweep.errors import BudgetError, UserError
 from mnist_sweep.experiment import build_model
 from mnist_sweep.profile import Profile, check_budget, check_size, count_params, profile
-from mnist_sweep.run import NO_PART_OF_RESULT, config_hash
+from mnist_sweep.runs.run import NO_PART_OF_RESULT, config_hash
 from mnist_sweep.search.composer import Composer
 from mnist_sweep.search.space import Space
 

@@ -27,7 +27,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from mnist_sweep.errors import FailureError, UserError
 from mnist_sweep.experiment import build_loggers
 from mnist_sweep.metrics import EpochMetrics
-from mnist_sweep.record import (
+from mnist_sweep.runs.record import (
     RESULT,
     ResultsTable,
     RunRecord,
@@ -36,9 +36,17 @@ from mnist_sweep.record import (
     write_result,
     write_whole,
 )
-from mnist_sweep.run import NO_PART_OF_RESULT, TrialInfo, flat_config, new_record
+from mnist_sweep.runs.run import NO_PART_OF_RESULT, TrialInfo, flat_config, new_record
 from mnist_sweep.search.candidate import Candidate, Candidates
 from mnist_sweep.search.composer import Composer
+from mnist_sweep.search.engines.pool import (
+    Ended,
+    Inline,
+    Job,
+    Pool,
+    SweepContext,
+    hide_credentials,
+)
 from mnist_sweep.search.grid import MOST_ORDERED, LongestFirst
 from mnist_sweep.search.ledger import (
     ATTEMPT,
@@ -56,14 +64,6 @@ from mnist_sweep.search.progress import Progress
 from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.space import make_space
 from mnist_sweep.search.storage import open_storage
-from mnist_sweep.search.workers import (
-    Ended,
-    Inline,
-    Job,
-    Pool,
-    SweepContext,
-    hide_credentials,
-)
 
 OPTUNA_CLASSES = ["optuna.samplers.*", "optuna.pruners.*", "hydra_plugins.hydra_optuna_sweeper.*"]
 

@@ -16,8 +16,8 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
-from mnist_sweep.console import WIDTH_WITHOUT_TERMINAL, duration
-from mnist_sweep.record import write_whole
+from mnist_sweep.runs.console import WIDTH_WITHOUT_TERMINAL, duration
+from mnist_sweep.runs.record import write_whole
 from mnist_sweep.search.ledger import ERROR, NUM_PARAMS, OVERRIDES, STATUS, is_finished, is_rejected
 from mnist_sweep.search.settings import SearchSettings
 

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from mnist_sweep.errors import UserError
-from mnist_sweep.record import RunRecord, Status
+from mnist_sweep.runs.record import RunRecord, Status
 
 DEFAULT_TABLE = Path("outputs/results.csv")
 

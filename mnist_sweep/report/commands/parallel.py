@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from mnist_sweep.errors import UserError
-from mnist_sweep.report.plots.output import add_output, save
-from mnist_sweep.report.study import add_search, add_study, find_search, read_study
-from mnist_sweep.report.words import counted
+from mnist_sweep.report.commands.output import add_output, save
+from mnist_sweep.report.read.study import add_search, add_study, find_search, read_study
+from mnist_sweep.report.wording import counted
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -9,13 +9,13 @@ import pandas as pd
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.report import tables
-from mnist_sweep.report.front import front, known_records
-from mnist_sweep.report.leaderboard import TRACK, leaderboard
-from mnist_sweep.report.load import SOURCES_HELP, load_results
-from mnist_sweep.report.plots.output import add_output
-from mnist_sweep.report.tables import FORMATS, Ranking, track_name
-from mnist_sweep.report.where import ALIASES, chosen
-from mnist_sweep.report.words import counted
+from mnist_sweep.report.analysis.front import front, known_records
+from mnist_sweep.report.analysis.leaderboard import TRACK, leaderboard
+from mnist_sweep.report.commands.leaderboard import FORMATS, Ranking, track_name
+from mnist_sweep.report.commands.output import add_output
+from mnist_sweep.report.read.load import SOURCES_HELP, load_results
+from mnist_sweep.report.read.where import ALIASES, chosen
+from mnist_sweep.report.wording import counted
 
 if TYPE_CHECKING:
     from mnist_sweep.figures.front import FrontPanel

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from mnist_sweep.errors import UserError, did_you_mean
-from mnist_sweep.report.plots.output import add_output, save
-from mnist_sweep.report.words import counted
+from mnist_sweep.report.commands.output import add_output, save
+from mnist_sweep.report.wording import counted
 
 DRAWS = 2
 """Rows for each choice."""
@@ -62,7 +62,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def _augmentations(*, also_of_recipes: bool = False) -> list[str]:
-    from mnist_sweep.configs import CONF, RECIPE_PARTS
+    from mnist_sweep.paths import CONF, RECIPE_PARTS
 
     names = sorted(path.stem for path in (CONF / "augmentation").glob("*.yaml"))
     return [name for name in names if also_of_recipes or not name.startswith(RECIPE_PARTS)]
@@ -78,8 +78,8 @@ def _experiment_with(name: str, known: Sequence[str]) -> Any:
     from hydra.utils import execution_whitelist
 
     from mnist_sweep.config import resolved
-    from mnist_sweep.configs import CONF, TARGETS
     from mnist_sweep.experiment import to_experiment
+    from mnist_sweep.paths import CONF, TARGETS
 
     parts = name.split("+")
     for part in parts:

@@ -4,10 +4,10 @@ import argparse
 from typing import TYPE_CHECKING
 
 from mnist_sweep.errors import UserError
-from mnist_sweep.report.plots.output import add_output, save
+from mnist_sweep.report.commands.output import add_output, save
 
 if TYPE_CHECKING:
-    from mnist_sweep.saved import SavedRun
+    from mnist_sweep.runs.saved import SavedRun
 
 
 def add_curves(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +26,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Loss and accuracy of each epoch."""
     from mnist_sweep.figures.curves import curves
     from mnist_sweep.figures.saving import check_suffix
-    from mnist_sweep.saved import find_run
+    from mnist_sweep.runs.saved import find_run
 
     check_suffix(arguments.output)
     histories = {}

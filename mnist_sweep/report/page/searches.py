@@ -11,9 +11,9 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_sweep.errors import UserError
-from mnist_sweep.report.folders import RunFolders
-from mnist_sweep.report.front import non_dominated
-from mnist_sweep.report.words import counted, duration, number_or_none, statuses, text
+from mnist_sweep.report.analysis.front import non_dominated
+from mnist_sweep.report.read.folders import RunFolders
+from mnist_sweep.report.wording import counted, duration, number_or_none, statuses, text
 
 MOST_TRIALS = 15  # of a front
 MOST_BARS = 3_000  # of a timeline
@@ -189,8 +189,8 @@ def _importance(
     if run is None:
         return [], "The search’s directory is not here, so it cannot be told."
     # Here, so that a page without a search to explain imports no optuna.
-    from mnist_sweep.report.importance import importances
-    from mnist_sweep.report.study import read_study
+    from mnist_sweep.report.analysis.importance import importances
+    from mnist_sweep.report.read.study import read_study
     from mnist_sweep.search.storage import JOURNAL
 
     folder = next((f for f in run.run_dir.parents if (f / JOURNAL).is_file()), None)

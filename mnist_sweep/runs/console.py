@@ -14,7 +14,7 @@ from mnist_sweep.config import BudgetConfig
 from mnist_sweep.data import Dataset
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.profile import Profile
-from mnist_sweep.record import RunRecord
+from mnist_sweep.runs.record import RunRecord
 
 WIDTH_WITHOUT_TERMINAL = 100
 

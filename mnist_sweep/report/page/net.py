@@ -7,7 +7,7 @@ from typing import Any
 
 from mnist_sweep.config import IMAGE_SIZE, resolved
 from mnist_sweep.errors import UserError
-from mnist_sweep.saved import SavedRun
+from mnist_sweep.runs.saved import SavedRun
 
 SIDE = 96  # of the picture, in its units
 LARGEST = 62  # side of a sheet as large as the image
@@ -35,8 +35,8 @@ def draw(run: SavedRun) -> dict[str, Any]:
     # Here, so that a page without a net to draw imports no torch.
     from hydra.utils import execution_whitelist
 
-    from mnist_sweep.configs import TARGETS
     from mnist_sweep.experiment import build_model
+    from mnist_sweep.paths import TARGETS
     from mnist_sweep.profile import profile
 
     config = run.config()

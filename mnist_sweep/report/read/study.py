@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_sweep.errors import UserError
-from mnist_sweep.record import ResultsTable
+from mnist_sweep.runs.record import ResultsTable
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

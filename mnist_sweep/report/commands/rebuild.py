@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from mnist_sweep.errors import UserError
-from mnist_sweep.record import ResultsTable, rebuild
+from mnist_sweep.runs.record import ResultsTable, rebuild
 
 
 def add_rebuild(parser: argparse.ArgumentParser) -> None:

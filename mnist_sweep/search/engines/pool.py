@@ -26,8 +26,8 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.metrics import EpochMetrics
-from mnist_sweep.record import RunRecord
-from mnist_sweep.run import PrunedError, TrialInfo, run_trial
+from mnist_sweep.runs.record import RunRecord
+from mnist_sweep.runs.run import PrunedError, TrialInfo, run_trial
 from mnist_sweep.search.composer import Composer
 from mnist_sweep.search.storage import without_credentials
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_sweep.report.load import DTYPES
+from mnist_sweep.report.read.load import DTYPES
 
 DIGITS = {"seconds": 1, "train_seconds": 1, "images_per_s": 0, "peak_rss_mb": 0}
 """After the point; other numbers that are no integers have SIGNIFICANT ones."""

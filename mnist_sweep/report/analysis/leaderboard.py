@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from mnist_sweep.errors import UserError, did_you_mean
-from mnist_sweep.report.load import DTYPES
-from mnist_sweep.report.statistics import half_width
-from mnist_sweep.report.where import ALIASES
+from mnist_sweep.report.analysis.statistics import half_width
+from mnist_sweep.report.read.load import DTYPES
+from mnist_sweep.report.read.where import ALIASES
 
 TRACK = ["data", "protocol", "val_images", "test_images", "debug"]
 """Runs that differ in one of these are never in one ranking."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mnist_sweep.errors import UserError
-from mnist_sweep.report.study import SearchStudy
-from mnist_sweep.report.words import counted
+from mnist_sweep.report.read.study import SearchStudy
+from mnist_sweep.report.wording import counted
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial

@@ -1,16 +1,14 @@
-"""The report as one HTML page that needs nothing else: `python -m mnist_sweep.report html`.
+"""The report as one HTML page that needs nothing else.
 
-What can be text is text in the page (page/page.html.j2); the runs, the curves and the points of the
-plots go along as JSON, out of which page/page.js makes the table, the panels and, with plotly, the
+What can be text is text in the page (static/page.html.j2); the runs, the curves and the points of the
+plots go along as JSON, out of which static/page.js makes the table, the panels and, with plotly, the
 plots. The page's policy lets no other script run and no request out.
 """
 
-import argparse
 import base64
 import gzip
 import hashlib
 import json
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
@@ -25,21 +23,16 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mnist_sweep import __version__
 from mnist_sweep.errors import UserError
-from mnist_sweep.record import write_whole
-from mnist_sweep.report.columnar import columnar
-from mnist_sweep.report.drawing import draw
-from mnist_sweep.report.folders import RunFolders
-from mnist_sweep.report.front import front, known_records
-from mnist_sweep.report.leaderboard import METRICS, TRACK, leaderboard
-from mnist_sweep.report.load import SOURCES_HELP, load_results
-from mnist_sweep.report.sweeps import commands, searches
-from mnist_sweep.report.tables import percent, span, track_name
-from mnist_sweep.report.where import chosen
-from mnist_sweep.report.words import counted, duration, number_or_none, statuses, text
+from mnist_sweep.report.analysis.front import front, known_records
+from mnist_sweep.report.analysis.leaderboard import METRICS, TRACK, leaderboard
+from mnist_sweep.report.commands.leaderboard import percent, span, track_name
+from mnist_sweep.report.page.columnar import columnar
+from mnist_sweep.report.page.net import draw
+from mnist_sweep.report.page.searches import commands, searches
+from mnist_sweep.report.read.folders import RunFolders
+from mnist_sweep.report.wording import counted, duration, number_or_none, statuses, text
 
-PAGE = Path(__file__).with_name("page")
-
-SUFFIXES = (".html", ".htm")
+PAGE = Path(__file__).with_name("static")
 
 MOST_LINES = 15  # of the first ranking
 MOST_LINES_OF_OTHERS = 6
@@ -55,66 +48,6 @@ CURVES = ("val_acc", "train_acc", "test_acc", "val_acc_raw", "val_loss", "train_
 
 NOT_SCORED = ("failed", "diverged", "interrupted", "infeasible")
 """Statuses that have a reason to tell, the worst first."""
-
-
-# The command
-
-
-def add_html(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "sources",
-        nargs="*",
-        metavar="SOURCE",
-        help=SOURCES_HELP,
-    )
-    parser.add_argument("-o", "--output", type=Path, default=Path("report.html"), metavar="FILE")
-    parser.add_argument("--title", help="the page's (default: named after what was read)")
-    parser.add_argument(
-        "--where", metavar="EXPR", help="only these runs, such as 'params < 8000 and seed == 0'"
-    )
-    parser.set_defaults(run=_html)
-
-
-def _html(arguments: argparse.Namespace) -> None:
-    output: Path = arguments.output
-    _check_output(output)
-    runs = chosen(load_results(*arguments.sources), arguments.where)
-    title = arguments.title or _title(arguments.sources)
-    words = [*arguments.sources, "-o", str(output)]
-    for option, value in (("--title", arguments.title), ("--where", arguments.where)):
-        words += [option, value] if value is not None else []
-    own_command = f"python -m mnist_sweep.report html {shlex.join(words)}"
-    page = make_page(runs, title, own_command)
-    try:
-        write_whole(output, page)
-    except OSError as error:
-        raise _unwritable(output, error.strerror or str(error)) from error
-    size = len(page.encode())
-    counts = ", ".join(f"{number:,} {status}" for status, number in statuses(runs))
-    print(f"{output}: {size / 1e6:.1f} MB, {counted(len(runs), 'run')} ({counts})")
-    if runs.attrs["skipped"]:
-        print(f"skipped: {runs.attrs['skipped']}")
-
-
-def _check_output(output: Path) -> None:
-    if output.is_dir():
-        raise UserError(
-            f"-o {output}: that is a folder; name a file, such as {output / 'report.html'}"
-        )
-    if output.suffix.lower() not in SUFFIXES:
-        raise UserError(f"-o {output}: a page is HTML; end the name in .html")
-    if not output.parent.is_dir():
-        raise _unwritable(output, "its folder does not exist")
-
-
-def _unwritable(output: Path, why: str) -> UserError:
-    return UserError(f"-o {output}: cannot be written ({why}); name a file that can")
-
-
-def _title(sources: Sequence[str]) -> str:
-    names = [Path(source).name or source for source in sources]
-    names = [name for name in names if name not in ("results.csv", ".", "..")]
-    return f"Runs of {', '.join(names[:3])}" if names else "Runs of mnist_sweep"
 
 
 def make_page(runs: pd.DataFrame, title: str, own_command: str) -> str:

@@ -10,8 +10,8 @@ import pandas as pd
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.metrics import EpochMetrics
-from mnist_sweep.record import RESULT
-from mnist_sweep.saved import SavedRun, find_run, places
+from mnist_sweep.runs.record import RESULT
+from mnist_sweep.runs.saved import SavedRun, find_run, places
 
 MOST_TRIED = 20  # of runs that may be gone, to find one that is here
 

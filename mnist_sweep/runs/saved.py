@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, cast, get_args
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mnist_sweep.configs import TARGETS
 from mnist_sweep.errors import UserError
 from mnist_sweep.metrics import EpochMetrics
-from mnist_sweep.record import HISTORY, MODEL, RESULT, ResultsTable, RunRecord
+from mnist_sweep.paths import TARGETS
+from mnist_sweep.runs.record import HISTORY, MODEL, RESULT, ResultsTable, RunRecord
 
 if TYPE_CHECKING:
     from torch import nn

@@ -17,9 +17,9 @@ from rich.console import Console
 from rich.text import Text
 
 from mnist_sweep.errors import UserError
-from mnist_sweep.report.leaderboard import METRICS, TRACK, leaderboard
-from mnist_sweep.report.load import SOURCES_HELP, load_results
-from mnist_sweep.report.where import chosen
+from mnist_sweep.report.analysis.leaderboard import METRICS, TRACK, leaderboard
+from mnist_sweep.report.read.load import SOURCES_HELP, load_results
+from mnist_sweep.report.read.where import chosen
 
 WIDTH_WITHOUT_TERMINAL = 100
 

@@ -25,7 +25,13 @@ from omegaconf import DictConfig, OmegaConf
 
 from mnist_sweep import __version__
 from mnist_sweep.config import resolved
-from mnist_sweep.console import (
+from mnist_sweep.data import Dataset, fetch, load
+from mnist_sweep.errors import BudgetError, FailureError, UserError
+from mnist_sweep.experiment import to_experiment
+from mnist_sweep.loggers import Loggers, RunStart
+from mnist_sweep.metrics import EpochMetrics
+from mnist_sweep.profile import check_budget, profile
+from mnist_sweep.runs.console import (
     EpochLines,
     budget_line,
     make_console,
@@ -34,13 +40,7 @@ from mnist_sweep.console import (
     show_result,
     warn,
 )
-from mnist_sweep.data import Dataset, fetch, load
-from mnist_sweep.errors import BudgetError, FailureError, UserError
-from mnist_sweep.experiment import to_experiment
-from mnist_sweep.loggers import Loggers, RunStart
-from mnist_sweep.metrics import EpochMetrics
-from mnist_sweep.profile import check_budget, profile
-from mnist_sweep.record import (
+from mnist_sweep.runs.record import (
     CHECKPOINT,
     MODEL,
     RESULT,

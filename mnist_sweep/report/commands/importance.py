@@ -4,9 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from mnist_sweep.report.importance import CHANCE, importances
-from mnist_sweep.report.plots.output import add_output, save
-from mnist_sweep.report.study import add_search, add_study, find_search, read_study
+from mnist_sweep.report.analysis.importance import CHANCE, importances
+from mnist_sweep.report.commands.output import add_output, save
+from mnist_sweep.report.read.study import add_search, add_study, find_search, read_study
 
 
 def add_importance(parser: argparse.ArgumentParser) -> None:
@@ -49,7 +49,7 @@ def _print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from mnist_sweep.report.tables import make_console
+    from mnist_sweep.report.commands.leaderboard import make_console
 
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     for number, name in enumerate(header):

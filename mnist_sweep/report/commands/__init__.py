@@ -1,0 +1,1 @@
+"""The commands of `python -m mnist_sweep.report`, a file each."""

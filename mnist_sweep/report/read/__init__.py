@@ -1,0 +1,1 @@
+"""Reading: results tables, run directories and studies as typed frames."""
