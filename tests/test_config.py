@@ -246,7 +246,9 @@ def test_nobody_imports_the_entry_point() -> None:
     assert [name for name, found in importers.items() if "__main__" in found] == []
     others = {name for name, found in importers.items() if "cli" in found}
     assert others == {"__main__", "rerun"}, "rerun is an entry point, too"
-    assert importers["runs.attempt"] >= {"train", "runs.history"}, "the test itself must see imports"
+    assert importers["runs.attempt"] >= {"train", "runs.history"}, (
+        "the test itself must see imports"
+    )
 
 
 @pytest.mark.parametrize(
