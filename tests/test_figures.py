@@ -49,7 +49,9 @@ from mnist_sweep.report.__main__ import main
 from mnist_sweep.report.analysis.front import front, known_records, non_dominated
 from mnist_sweep.report.analysis.importance import FEWEST_COMPLETED, importances
 from mnist_sweep.report.read.study import SearchStudy
-from mnist_sweep.runs.record import ResultsTable, RunRecord, write_history, write_result
+from mnist_sweep.runs.history import write_history
+from mnist_sweep.runs.record import RunRecord, write_result
+from mnist_sweep.runs.table import ResultsTable
 from tests.conftest import TINY, Cli, environment
 
 NASTY = "größer 数字 $x^{2$ \\frac <b>&amp; %s"

@@ -4,10 +4,10 @@ import argparse
 import math
 
 from mnist_sweep.errors import UserError
+from mnist_sweep.paths import RESULT
 from mnist_sweep.report.commands.output import add_output, save
 from mnist_sweep.report.read.study import add_search, find_search
 from mnist_sweep.report.wording import counted
-from mnist_sweep.runs.record import RESULT
 
 
 def add_pruned(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> None:
     """val_acc of all trials of a search, each to where it ended."""
     from mnist_sweep.figures.curves import TrialCurve, pruned
     from mnist_sweep.figures.saving import check_suffix
-    from mnist_sweep.runs.saved import find_run
+    from mnist_sweep.runs.lookup import find_run
 
     check_suffix(arguments.output)
     folder = find_search(arguments.source)
