@@ -98,7 +98,7 @@ def be_the_command(
 def start(
     folder: Path, module: str, arguments: Sequence[str], outputs: Sequence[str], **extra: str
 ) -> ForkServerProcess:
-    """`python -m <module> <arguments>` in the folder, on its way; outputs as of `be_the_command`."""
+    """Begins `python -m <module> <arguments>` in the folder; outputs as of `be_the_command`."""
     process = SERVER.Process(
         target=be_the_command,
         args=(module, folder, list(outputs), list(arguments), extra),

@@ -9,9 +9,12 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
-PROGRAMS = ("python", "python3", "mnist-sweep", "pytest", "tensorboard", "optuna-dashboard")
-PROGRAMS += ("mlflow", "wandb", "source", "eval")
+PROGRAMS = (
+    *("python", "python3", "pytest", "mnist-sweep", "source", "eval"),
+    *("tensorboard", "mlflow", "wandb", "optuna-dashboard"),
+)
 
+TABLE = re.compile(r"^(\|.*)\n\|[-:| ]+\|\n((?:\|.*\n)+)", re.MULTILINE)
 FENCE = re.compile(r"^```(.*)\n((?:.*\n)*?)```$", re.MULTILINE)
 
 
@@ -78,8 +81,7 @@ class Page:
 
     @cached_property
     def spans(self) -> list[str]:
-        """What stands in `backticks`; a span may go on in the next line."""
-        return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", self.prose)]
+        return code_in(self.prose)
 
     @cached_property
     def commands(self) -> list[Command]:
@@ -110,29 +112,35 @@ def read_page(path: Path) -> Page:
 
 def dead_links(page: Page, folder: Path) -> list[str]:
     """folder: where its relative links start. Addresses of the web are not followed."""
-    dead = []
-    for link in page.links:
-        if link.startswith("https://"):
-            continue
-        file, _, anchor = link.partition("#")
-        target = folder / file
-        there = page if not file else read_page(target) if target.suffix == ".md" else None
-        known = (not file or target.is_file()) if there is None or not anchor else True
-        if not known or (anchor and (there is None or anchor not in there.anchors)):
-            dead.append(link)
-    return dead
+    return [
+        link
+        for link in page.links
+        if not link.startswith("https://") and not _leads_somewhere(link, page, folder)
+    ]
 
 
-def table_after(page: Page, heading: str) -> list[list[str]]:
-    """The cells of the first table below a heading, without its head."""
-    _, _, below = page.text.partition(f"# {heading}\n")
-    lines = iter(below.splitlines())
-    for line in lines:
-        if re.fullmatch(r"\|[-:| ]+\|", line):
-            break
+def _leads_somewhere(link: str, page: Page, folder: Path) -> bool:
+    file, _, anchor = link.partition("#")
+    target = folder / file
+    if file and not target.is_file():
+        return False
+    return not anchor or anchor in (read_page(target) if file else page).anchors
+
+
+def table_rows(page: Page, column: str) -> list[dict[str, str]]:
+    """The rows of all tables with that column, as their cells by column."""
     rows = []
-    for line in lines:
-        if not line.startswith("|"):
-            break
-        rows.append([cell.strip() for cell in line.strip("|").split("|")])
+    for head, body in TABLE.findall(page.prose):
+        columns = _cells(head)
+        if column in columns:
+            rows += [dict(zip(columns, _cells(line), strict=True)) for line in body.splitlines()]
     return rows
+
+
+def _cells(line: str) -> list[str]:
+    return [cell.strip() for cell in line.strip().strip("|").split("|")]
+
+
+def code_in(text: str) -> list[str]:
+    """What stands in `backticks`; such a span may go on in the next line."""
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", text)]
