@@ -257,6 +257,8 @@ def problems_of_names(
                 yield f"{path}: no such file"
         if is_command(span):
             continue
+        if re.fullmatch(r"\w+\.(?:py|js|css)", span) and not [*(ROOT / "mnist_sweep").rglob(span)]:
+            yield f"{span}: no such file in the package"
         said = re.sub(r"<.*?>", "", span)  # a placeholder
         if "/" not in said:
             unknown = [word for word in WORD.findall(said) if word not in vocabulary | own]
@@ -323,6 +325,33 @@ def test_every_page_is_linked_from_the_readme() -> None:
 def test_every_block_says_what_it_is(path: Path) -> None:
     known = ("sh", "text", "python", "yaml")
     assert [fence for fence in read_page(path).fences if fence.language not in known] == []
+
+
+def tree_of_the_readme() -> Iterator[Path]:
+    [tree] = [
+        fence.text
+        for fence in read_page(ROOT / "README.md").fences
+        if fence.text.startswith("conf/")
+    ]
+    folders: list[str] = []
+    for line in tree.splitlines():
+        names = re.split(r"\s{2,}", line.strip())[0].split(", ")
+        depth = (len(line) - len(line.lstrip())) // 2
+        folders[depth:] = [names[0]]
+        yield from (Path(*folders[:depth], name) for name in names)
+
+
+def test_the_tree_of_the_readme_names_what_is_there() -> None:
+    named = set(tree_of_the_readme())
+    assert [path for path in named if not (ROOT / path).exists()] == []
+    package = {
+        path.relative_to(ROOT)
+        for path in (ROOT / "mnist_sweep").iterdir()
+        if path.name not in ("__init__.py", "__pycache__", "conf")
+    }
+    assert package - named == set()
+    report = {path for path in (ROOT / "mnist_sweep" / "report").iterdir() if path.is_dir()}
+    assert {path.relative_to(ROOT) for path in report if path.name[0] != "_"} - named == set()
 
 
 def test_the_layer_table_of_a_run_is_the_one_it_prints(cli: Cli) -> None:
