@@ -127,14 +127,13 @@ def cli(tmp_path: Path) -> Cli:
     return cli_in(tmp_path)
 
 
-@pytest.fixture
-def new_python(tmp_path: Path) -> Cli:
-    """`cli` in a Python of its own: for what that reads at its start, and for launchers' pools."""
+def new_python_in(folder: Path) -> Cli:
+    """`cli_in` a Python of its own: for what that reads at its start, and for launchers' pools."""
 
     def call(*arguments: str, module: str = "mnist_sweep", **extra: str) -> Done:
         done = subprocess.run(
             [sys.executable, "-m", module, *arguments],
-            cwd=tmp_path,
+            cwd=folder,
             env=environment(**extra),
             capture_output=True,
             text=True,
@@ -143,6 +142,12 @@ def new_python(tmp_path: Path) -> Cli:
         return Done(done.returncode, done.stdout, done.stderr)
 
     return call
+
+
+@pytest.fixture
+def new_python(tmp_path: Path) -> Cli:
+    """`new_python_in` an empty folder."""
+    return new_python_in(tmp_path)
 
 
 def read_table(folder: Path) -> pd.DataFrame:

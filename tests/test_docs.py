@@ -21,7 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mnist_sweep.paths import CHECKPOINT, CONF
 from mnist_sweep.report.__main__ import COMMANDS
-from tests.conftest import Cli, choices, cli_in, read_table, start
+from tests.conftest import Cli, choices, cli_in, new_python_in, read_table, start
 from tests.pages import (
     PAGES,
     ROOT,
@@ -73,7 +73,7 @@ NOT_RUN = {
 """Command -> why no test runs it."""
 
 SLOW = (
-    "hydra/launcher=joblib",  # starts processes that import torch
+    "hydra/launcher=joblib",  # starts processes that import torch anew
     "mnist_sweep.export",  # imports ONNX
 )
 """What marks a command that runs with `-m slow` alone."""
@@ -158,7 +158,8 @@ def problems_of_commands(page: Page, folder: Path, is_slow: bool) -> Iterator[st
             continue
         words = real(command, folder)
         arguments = [*words, *small(command, folder)]
-        done = cli_in(folder)(*arguments, module=command.module, **command.variables)
+        call = new_python_in(folder) if is_slow else cli_in(folder)
+        done = call(*arguments, module=command.module, **command.variables)
         if done.returncode != 0:
             yield f"{command.text}: {done.stderr.strip()}"
         for option, file in zip(words, words[1:], strict=False):

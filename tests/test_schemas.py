@@ -7,8 +7,8 @@ from importlib import import_module
 
 import pytest
 
-from mnist_sweep.config import Schema
 from mnist_sweep.augment import Augmentation
+from mnist_sweep.config import Schema
 from mnist_sweep.loggers import Logger
 from mnist_sweep.optimizers import Optimizer
 from mnist_sweep.schedulers import Scheduler
