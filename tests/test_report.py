@@ -23,7 +23,7 @@ from mnist_sweep.errors import UserError, exit_code
 from mnist_sweep.paths import CONF
 from mnist_sweep.report import load_results
 from mnist_sweep.report.__main__ import COMMANDS, main
-from mnist_sweep.report.analysis.leaderboard import TRACK, leaderboard
+from mnist_sweep.report.analysis.leaderboard import leaderboard
 from mnist_sweep.report.analysis.statistics import (
     half_width,
     mcnemar,
@@ -33,6 +33,7 @@ from mnist_sweep.report.analysis.statistics import (
     unpaired,
     words,
 )
+from mnist_sweep.report.analysis.tracks import TRACK
 from mnist_sweep.report.commands.compare import configuration, over_seeds
 from mnist_sweep.report.read.load import GROUPS
 from mnist_sweep.report.read.where import where

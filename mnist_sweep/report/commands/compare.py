@@ -11,9 +11,10 @@ import pandas as pd
 from rich.text import Text
 
 from mnist_sweep.errors import UserError, did_you_mean
-from mnist_sweep.report.analysis.leaderboard import METRICS, TRACK, counted, leaderboard
+from mnist_sweep.report.analysis.leaderboard import METRICS, counted, leaderboard
 from mnist_sweep.report.analysis.statistics import mcnemar_words, paired, unpaired, words
-from mnist_sweep.report.commands.leaderboard import make_console, rankings, show, track_name
+from mnist_sweep.report.analysis.tracks import TRACK, track_name
+from mnist_sweep.report.commands.leaderboard import make_console, rankings, show
 from mnist_sweep.report.read.load import SOURCES_HELP, load_results
 
 MIN_PREFIX = 3
