@@ -61,7 +61,9 @@ from mnist_sweep.report.analysis.importance import FEWEST_COMPLETED, Importances
 from mnist_sweep.report.analysis.parallel import ParallelAxis, ParallelInfo
 from mnist_sweep.report.analysis.pruned import PrunedInfo, TrialCurve
 from mnist_sweep.report.read.study import SearchStudy
-from mnist_sweep.runs.record import ResultsTable, RunRecord, write_history, write_result
+from mnist_sweep.runs.history import write_history
+from mnist_sweep.runs.record import RunRecord, write_result
+from mnist_sweep.runs.table import ResultsTable
 from tests.conftest import TINY, Cli, environment
 
 NASTY = "größer 数字 $x^{2$ \\frac <b>&amp; %s"

@@ -37,7 +37,8 @@ from mnist_sweep.report.analysis.tracks import TRACK
 from mnist_sweep.report.commands.compare import configuration, over_seeds
 from mnist_sweep.report.read.load import GROUPS
 from mnist_sweep.report.read.where import where
-from mnist_sweep.runs.record import ResultsTable, RunRecord, write_result
+from mnist_sweep.runs.record import RunRecord, write_result
+from mnist_sweep.runs.table import ResultsTable
 from tests.conftest import TINY, Cli, environment
 
 NO_SHRINKING = [phase for phase in Phase if phase is not Phase.shrink]  # takes minutes here

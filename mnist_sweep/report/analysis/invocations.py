@@ -7,14 +7,13 @@ from pathlib import Path
 import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
+from mnist_sweep.paths import RUN_HYDRA, SWEEP_CONFIG
 from mnist_sweep.report.read.folders import RunFolders
 from mnist_sweep.report.wording import counted
 
 MOST_INVOCATIONS = 12
 MOST_COMPARED = 1_000  # runs of a search, to see what it chose
 MOST_ALONE = 3  # of runs that belong to no sweep that is here
-
-HYDRA = Path(".hydra") / "hydra.yaml"
 
 VARIED_BY_THE_SEARCH = {"seed", "trainer.epochs"}
 """Of replicates and rungs, not part of a space unless `hydra.sweeper.params` has them."""
@@ -67,9 +66,9 @@ def _of_sweep(group: pd.DataFrame, folders: RunFolders) -> tuple[str, str]:
     run = folders.first(group.run_id)
     if run is None:
         return "", ""
-    above = [folder / "multirun.yaml" for folder in run.run_dir.parents[:2]]  # of a replicate, too
+    above = [folder / SWEEP_CONFIG for folder in run.run_dir.parents[:2]]  # of a replicate, too
     recorded = next(filter(None, map(config_or_empty, above)), OmegaConf.create())
-    hydra = recorded or config_or_empty(run.run_dir / HYDRA)
+    hydra = recorded or config_or_empty(run.run_dir / RUN_HYDRA)
     if OmegaConf.select(hydra, "hydra.mode") != "MULTIRUN":
         return "", ""
     task = list(OmegaConf.select(hydra, "hydra.overrides.task", default=[]))

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mnist_sweep.errors import UserError
-from mnist_sweep.runs.record import RESULT
-from mnist_sweep.runs.saved import find_run
+from mnist_sweep.paths import RESULT
+from mnist_sweep.runs.lookup import find_run
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,9 @@ import pandas as pd
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_sweep.errors import UserError
+from mnist_sweep.paths import JOURNAL, RUN_HYDRA
 from mnist_sweep.report.analysis.best_trials import BestTrials, best_trials
-from mnist_sweep.report.analysis.invocations import HYDRA, config_or_empty
+from mnist_sweep.report.analysis.invocations import config_or_empty
 from mnist_sweep.report.analysis.timeline import TimelineInfo, timeline
 from mnist_sweep.report.read.folders import RunFolders
 from mnist_sweep.report.wording import statuses
@@ -54,7 +55,7 @@ def searches(runs: pd.DataFrame, folders: RunFolders) -> Iterator[SearchInfo]:
 def _hydra_of_one(runs: pd.DataFrame, folders: RunFolders) -> DictConfig:
     """Hydra's own config of the first of these runs that is here; empty if none is."""
     run = folders.first(runs.run_id)
-    return config_or_empty(run.run_dir / HYDRA) if run is not None else OmegaConf.create()
+    return config_or_empty(run.run_dir / RUN_HYDRA) if run is not None else OmegaConf.create()
 
 
 def _objectives(hydra: DictConfig) -> Mapping[str, str]:
@@ -75,7 +76,6 @@ def _importance(
     # Here, so that a page without a search to explain imports no optuna.
     from mnist_sweep.report.analysis.importance import importances
     from mnist_sweep.report.read.study import read_study
-    from mnist_sweep.search.storage import JOURNAL
 
     folder = next((f for f in run.run_dir.parents if (f / JOURNAL).is_file()), None)
     if folder is None:

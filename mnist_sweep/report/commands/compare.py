@@ -138,7 +138,7 @@ def on_predictions(
 ) -> Iterator[str]:
     """A sentence for each common seed; a run whose net or data are gone is passed over, named."""
     from mnist_sweep.evaluate import predictions  # late: imports torch
-    from mnist_sweep.runs.saved import find_run
+    from mnist_sweep.runs.lookup import find_run
 
     common = sorted(first.index.intersection(second.index))
     if not common:

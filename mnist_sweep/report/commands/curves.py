@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Loss and accuracy of each epoch."""
     from mnist_sweep.figures.curves import curves
     from mnist_sweep.figures.saving import check_suffix
-    from mnist_sweep.runs.saved import find_run
+    from mnist_sweep.runs.lookup import find_run
 
     check_suffix(arguments.output)
     found = {}  # by run id: a run may be named twice

@@ -1,8 +1,8 @@
 """The report as one HTML page that needs nothing else.
 
-What can be text is text in the page (static/page.html.j2); the runs, the curves and the points of the
-plots go along as JSON, out of which static/page.js makes the table, the panels and, with plotly, the
-plots. The page's policy lets no other script run and no request out.
+What can be text is text in the page (static/page.html.j2); the runs, the curves and the points of
+the plots go along as JSON, out of which static/page.js makes the table, the panels and, with
+plotly, the plots. The page's policy lets no other script run and no request out.
 """
 
 import base64
