@@ -27,12 +27,19 @@ from mnist_sweep.errors import UserError
 from mnist_sweep.report.analysis.front import known_records, on_front
 from mnist_sweep.report.analysis.leaderboard import METRICS, leaderboard
 from mnist_sweep.report.analysis.tracks import TRACK, track_name
-from mnist_sweep.report.commands.leaderboard import percent, span
 from mnist_sweep.report.page.columnar import columnar
 from mnist_sweep.report.page.net import draw
 from mnist_sweep.report.page.searches import commands, searches
 from mnist_sweep.report.read.folders import RunFolders
-from mnist_sweep.report.wording import counted, duration, number_or_none, statuses, text
+from mnist_sweep.report.wording import (
+    counted,
+    duration,
+    number_or_none,
+    percent,
+    span,
+    statuses,
+    text,
+)
 
 PAGE = Path(__file__).with_name("static")
 
