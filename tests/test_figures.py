@@ -39,13 +39,13 @@ from sklearn.datasets import load_digits
 from mnist_sweep.errors import UserError, exit_code
 from mnist_sweep.figures.augmentation import augmentation
 from mnist_sweep.figures.curves import curves as draw_curves
-from mnist_sweep.figures.curves import pruned as draw_pruned
 from mnist_sweep.figures.evaluation import confusion_matrix, misclassified
 from mnist_sweep.figures.front import front as draw_front
+from mnist_sweep.figures.importance import importance as draw_importance
+from mnist_sweep.figures.parallel import NO_VALUE, SIDE_BY_SIDE
+from mnist_sweep.figures.parallel import parallel as draw_parallel
+from mnist_sweep.figures.pruned import pruned as draw_pruned
 from mnist_sweep.figures.saving import save
-from mnist_sweep.figures.search import NO_VALUE, SIDE_BY_SIDE
-from mnist_sweep.figures.search import importance as draw_importance
-from mnist_sweep.figures.search import parallel as draw_parallel
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.report.__main__ import main
 from mnist_sweep.report.analysis.curves import run_curve
@@ -840,7 +840,7 @@ def test_the_pictures_of_a_search_are_of_its_trials(
     journal = searched / "study.journal"
     before = journal.read_bytes(), journal.stat().st_mtime_ns, sorted(searched.iterdir())
 
-    functions = ("curves.pruned", "search.parallel", "search.importance")
+    functions = ("pruned.pruned", "parallel.parallel", "importance.importance")
     drawn = {name.partition(".")[2]: kept(monkeypatch, name) for name in functions}
     out = tmp_path / "p.png"
     assert report("pruned", "-o", str(out)).endswith(f"picture {out}\n")

@@ -23,8 +23,8 @@ def add_importance(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """How much each parameter has to do with a trial's being among the best."""
+    from mnist_sweep.figures.importance import importance
     from mnist_sweep.figures.saving import check_suffix
-    from mnist_sweep.figures.search import importance
 
     check_suffix(arguments.output)
     study = read_study(find_search(arguments.source), arguments.storage)
