@@ -2,7 +2,7 @@
 
 import itertools
 import math
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,47 +11,34 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from optuna.distributions import CategoricalDistribution, FloatDistribution
+from optuna.trial import create_trial
 
 from mnist_sweep.metrics import EpochMetrics, is_accuracy
 from mnist_sweep.report import load_results
 from mnist_sweep.report.analysis.best_trials import best_trials
 from mnist_sweep.report.analysis.curves import all_curves, run_curve
 from mnist_sweep.report.analysis.failures import failures
-from mnist_sweep.report.analysis.front import FrontInfo, front_info, known_records, thinned
+from mnist_sweep.report.analysis.front import (
+    FrontInfo,
+    front_info,
+    known_records,
+    non_dominated,
+    on_front,
+    thinned,
+)
+from mnist_sweep.report.analysis.importance import importances
 from mnist_sweep.report.analysis.leaderboard import leaderboard
 from mnist_sweep.report.analysis.pruned import PrunedInfo, TrialCurve
 from mnist_sweep.report.analysis.timeline import timeline
 from mnist_sweep.report.analysis.tracks import TRACK
 from mnist_sweep.report.read.folders import RunFolders
 from mnist_sweep.report.read.load import DTYPES
+from mnist_sweep.report.read.study import SearchStudy
 from mnist_sweep.runs.history import write_history
 from mnist_sweep.runs.record import RunRecord, write_result
 from mnist_sweep.runs.table import ResultsTable
-
-GROUPS = {"data": "mnist", "model": "ds_cnn", "protocol": "select", "debug": None}
-
-
-def record(number: int, **changes: Any) -> RunRecord:
-    """A completed run on MNIST, a configuration of its own. Groups are given by their names."""
-    groups = {name: changes.pop(name, value) for name, value in GROUPS.items()}
-    values: dict[str, Any] = {
-        "run_id": f"r{number:09d}",
-        "status": "completed",
-        "groups": groups,
-        "seed": 0,
-        "num_params": 5000,
-        "macs": 10**6,
-        "val_acc": 0.99,
-        "test_acc": 0.98,
-        "val_images": 10_000,
-        "test_images": 10_000,
-        "config_hash": f"c{number}",
-        "overrides": f"model=net{number}",
-        "run_dir": f"multirun/{number}",
-        "seconds": 60.0,
-        "started": f"2026-01-02T03:{number // 60:02d}:{number % 60:02d}+00:00",
-    }
-    return RunRecord(**{**values, **changes})
+from tests.results import record
 
 
 @pytest.fixture
@@ -162,6 +149,61 @@ def test_fewer_dots_stand_for_all_and_keep_the_front(seed: int, most: int) -> No
     order = [point.run_id for point in whole.points]
     assert sorted(few.points, key=lambda p: order.index(p.run_id)) == list(few.points)
     assert thinned(whole, num) == whole
+
+
+def dominated(points: list[tuple[float, float]], index: int) -> bool:
+    cost, score = points[index]
+    return any(
+        (c <= cost and s >= score and (c < cost or s > score))
+        for c, s in points
+        if not math.isnan(c) and not math.isnan(s)
+    )
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.integers(1, 5).map(float), st.just(math.nan)),
+            st.one_of(st.integers(1, 5).map(float), st.just(math.nan)),
+        ),
+        max_size=12,
+    )
+)
+def test_the_front_is_what_nothing_dominates(points: list[tuple[float, float]]) -> None:
+    frame = pd.DataFrame(points, columns=["num_params", "val_acc_mean"]).astype("float64")
+    expected = [
+        not math.isnan(sum(point)) and not dominated(points, index)
+        for index, point in enumerate(points)
+    ]
+    names = "num_params", "val_acc_mean"
+    assert on_front(frame, *names).tolist() == expected
+    nullable = frame.astype({"num_params": "Int64"})
+    assert on_front(nullable, *names).tolist() == expected
+    negative = pd.DataFrame({"cost": -frame.val_acc_mean, "score": -frame.num_params})
+    assert on_front(negative, "cost", "score").tolist() == expected
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(*[st.integers(-1, 2).map(float)] * 3), max_size=12))
+def test_of_three_objectives_too(rows: list[tuple[float, ...]]) -> None:
+    values = np.array(rows).reshape(-1, 3)
+    expected = [
+        not any((other >= row).all() and (other > row).any() for other in values) for row in values
+    ]
+    assert non_dominated(values).tolist() == expected
+
+
+def test_known_records_are_of_their_class() -> None:
+    records = pd.DataFrame(map(asdict, known_records()))
+    assert records.groupby("max_params").size().to_dict() == dict.fromkeys(
+        (1000, 2000, 5000, 10_000, 20_000), 2
+    )
+    assert (records.num_params.dropna() <= records.max_params[records.num_params.notna()]).all()
+    assert records.test_acc.between(0.98, 1).all()
+    by_kind = records.set_index(["max_params", "kind"]).test_acc.unstack()
+    assert set(by_kind) == {"credible", "claim"} and (by_kind.claim >= by_kind.credible).all()
+    assert (records.sort_values("max_params").groupby("kind").test_acc.diff().dropna() > 0).all()
 
 
 # Curves
@@ -280,6 +322,55 @@ def test_of_two_objectives_the_front_is_best(table: Any) -> None:
     assert best is not None and best.command is None and best.objectives == goals
     assert [trial.trial for trial in best.trials] == [1]
     assert best_trials(searched(table), {"test_acc": "minimize", "lr": "minimize"}) is None
+
+
+def synthetic(trials: int, seed: int = 0) -> SearchStudy:
+    """`good` decides the value, `noise` has no part in it, `same` does not vary."""
+    generator = np.random.default_rng(seed)
+    uniform, choices = FloatDistribution(0, 1), CategoricalDistribution([1, 2, 3])
+    made = []
+    for number in range(trials):
+        good, noise = generator.random(2)
+        trial = create_trial(
+            params={"good": good, "noise": noise, "same": 2, "pick": int(generator.integers(1, 4))},
+            distributions={"good": uniform, "noise": uniform, "same": choices, "pick": choices},
+            value=good,
+        )
+        trial.number = number
+        made.append(trial)
+    return SearchStudy(Path("search"), {"val_acc": "maximize"}, made)
+
+
+@pytest.mark.parametrize("trials", [20, 100])
+def test_importance_finds_what_decides_and_nothing_else(trials: int) -> None:
+    found = importances(synthetic(trials), "val_acc")
+    assert next(iter(found.shares)) == "good" and sum(found.shares.values()) == pytest.approx(1)
+    assert found.shares["good"] > found.chance["good"]
+    assert found.shares["noise"] <= found.chance["noise"]
+    assert "same" not in found.shares and "same" in found.note
+    assert importances(synthetic(trials), "val_acc") == found, "shuffled alike each time"
+
+
+def test_importance_goes_by_the_direction() -> None:
+    study = synthetic(60)
+    for trial in study.trials:  # the best are those with a small value of good
+        trial.params["noise"] = trial.params["good"] if trial.value and trial.value < 0.5 else 0.9
+    best_low = importances(replace(study, directions={"val_acc": "minimize"}), "val_acc")
+    best_high = importances(study, "val_acc")
+    assert best_low.shares["noise"] != best_high.shares["noise"]
+    assert best_high.shares["noise"] > best_low.shares["noise"]
+
+
+def test_importance_without_an_effect_is_seldom_above_chance() -> None:
+    above = 0
+    for seed in range(5):
+        study = synthetic(12, seed)
+        values = np.random.default_rng(seed).permutation([t.value or 0.0 for t in study.trials])
+        for trial, value in zip(study.trials, values, strict=True):
+            trial.value = float(value)
+        found = importances(study, "val_acc")
+        above += sum(found.shares[name] > found.chance[name] for name in found.shares)
+    assert above <= 4, "of 15, one in twenty is expected"
 
 
 @given(st.lists(st.tuples(st.integers(0, 50), st.floats(0.01, 20)), min_size=2, max_size=30))
