@@ -14,8 +14,8 @@ from mnist_sweep.report.analysis.leaderboard import latest_completed, leaderboar
 from mnist_sweep.report.analysis.tracks import TRACK, track_name
 from mnist_sweep.report.commands.arguments import add_sources
 from mnist_sweep.report.read.load import load_results
-from mnist_sweep.report.terminal import make_console, show
-from mnist_sweep.report.text import rankings
+from mnist_sweep.report.text.rankings import rankings
+from mnist_sweep.report.text.terminal import make_console, show
 from mnist_sweep.runs.lookup import LISTED, MIN_PREFIX, Names, find_run, matching
 
 

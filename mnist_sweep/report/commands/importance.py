@@ -7,7 +7,7 @@ from mnist_sweep.report.analysis.importance import CHANCE, importances
 from mnist_sweep.report.commands.arguments import add_picture, add_search, add_study
 from mnist_sweep.report.commands.picture import save_picture
 from mnist_sweep.report.read.study import find_search, read_study
-from mnist_sweep.report.terminal import show_rows
+from mnist_sweep.report.text.terminal import show_rows
 
 
 def add_importance(parser: argparse.ArgumentParser) -> None:
