@@ -73,7 +73,7 @@ def all_curves(
     runs: pd.DataFrame, tracks: Sequence[pd.DataFrame], folders: RunFolders
 ) -> AllCurves:
     """tracks: of the leaderboard of these runs, the lines of each."""
-    seeds = dict(zip(runs.run_id, runs.seed, strict=True))
+    seeds = dict(zip(runs.run_id.tolist(), runs.seed.tolist(), strict=True))
     ranked = _curves_of(
         {
             run_id: f"{label}, seed {seeds[run_id]}" if n > 1 else label

@@ -5,6 +5,7 @@ file: the best that we know of under each limit of parameters.
 """
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -108,19 +109,17 @@ def front_info(track: pd.DataFrame, cost: str = "num_params") -> FrontInfo:
     seen on a logarithmic scale."""
     first = track.iloc[0]
     lines = track[track[cost].fillna(0) > 0]
-    columns = [
-        (name, lines[f"{name}_mean"], lines[f"{name}_sd"], on_front(lines, cost, f"{name}_mean"))
-        for name in METRICS
-    ]
     of_all: list[dict[str, PointScore]] = [{} for _ in range(len(lines))]
-    for name, means, sds, best in columns:
+    for name in METRICS:
+        best = on_front(lines, cost, f"{name}_mean").tolist()
+        means, sds = (lines[f"{name}_{part}"].astype("float64").tolist() for part in ("mean", "sd"))
         for scores, mean, sd, is_best in zip(of_all, means, sds, best, strict=True):
-            if not pd.isna(mean):
-                scores[name] = PointScore(mean, None if pd.isna(sd) else sd, is_best)
-    rows = zip(lines.label, lines[cost], lines.n, lines.run_ids, of_all, strict=True)
+            if not math.isnan(mean):
+                scores[name] = PointScore(mean, None if math.isnan(sd) else sd, is_best)
+    names = "label", cost, "n", "run_ids"
+    rows = zip(*(lines[name].tolist() for name in names), of_all, strict=True)
     points = tuple(
-        FrontPoint(label, int(spent), int(n), run_ids[0], scores)
-        for label, spent, n, run_ids, scores in rows
+        FrontPoint(label, spent, n, run_ids[0], scores) for label, spent, n, run_ids, scores in rows
     )
     return FrontInfo(
         title=track_name(first),
