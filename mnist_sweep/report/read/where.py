@@ -179,8 +179,9 @@ class _Reader:
             within = self.among(left, right)
             return within if sign == "in" else ~within
         a, b = self.alike(left, right)
-        if a.kind in ("true or false", "None"):
-            raise self.error(f"{self.shown(left)} has no order; use == or !=")
+        for node, value in ((left, a), (right, b)):
+            if value.kind in ("true or false", "None"):
+                raise self.error(f"{self.shown(node)} has no order; use == or !=")
         return self.each_row(ORDER[sign](a.data, b.data) & ~(a.missing | np.asarray(b.missing)))
 
     def equal(self, left: Node, right: Node) -> Mask:
@@ -202,10 +203,10 @@ class _Reader:
     def alike(self, left: Node, right: Node) -> tuple[_Value, _Value]:
         """Both values, of the same kind unless one is None."""
         a, b = self.value(self.beside(right, left)), self.value(self.beside(left, right))
-        if a.kind == "a time" and b.kind == "text":
-            b = self.time(b)
-        elif b.kind == "a time" and a.kind == "text":
-            a = self.time(a)
+        if a.kind == "a time" and isinstance(b.data, str):
+            b = self.time(b.data)
+        elif b.kind == "a time" and isinstance(a.data, str):
+            a = self.time(a.data)
         if a.kind != b.kind and "None" not in (a.kind, b.kind):
             texts = f"{self.shown(left)} is {a.kind}, {self.shown(right)} is {b.kind}"
             quotes = "; text goes in quotes, numbers do not" if "text" in (a.kind, b.kind) else ""
@@ -295,13 +296,13 @@ class _Reader:
             return _Value(kind, _seconds(column), missing)
         return _Value("text", column.astype(object).where(~missing, "").to_numpy(), missing)
 
-    def time(self, text: _Value) -> _Value:
+    def time(self, text: str) -> _Value:
         try:
-            if not MOMENT.fullmatch(text.data):
+            if not MOMENT.fullmatch(text):
                 raise ValueError
-            moment = datetime.fromisoformat(f"{text.data}-01" if len(text.data) == 7 else text.data)
+            moment = datetime.fromisoformat(f"{text}-01" if len(text) == 7 else text)
         except ValueError as error:
-            problem = f"{text.data!r} is no time; write it like '2026-11-21 10:00'"
+            problem = f"'{text}' is no time; write it like '2026-11-21 10:00'"
             raise self.error(problem) from error
         zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
         return _Value("a time", (zoned - datetime.fromtimestamp(0, UTC)).total_seconds())
