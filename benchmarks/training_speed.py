@@ -43,13 +43,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from mnist_sweep.paths import CONF, TARGETS
-from mnist_sweep.runs.record import ResultsTable, RunRecord
+from mnist_sweep.paths import CONF
+from mnist_sweep.runs.record import RunRecord
+from mnist_sweep.runs.table import ResultsTable
+from mnist_sweep.whitelist import TARGETS
 
 # Only the contestants import torch. Linux counts the peak memory of the process that starts
 # another towards the other's ru_maxrss, so this one has to stay smaller than figure 4.
 if TYPE_CHECKING:
-    from mnist_sweep.data import Dataset, Split
+    from mnist_sweep.data import Dataset
     from mnist_sweep.experiment import Experiment
     from mnist_sweep.train import Machine
 
@@ -109,14 +111,14 @@ def ours(job: Job) -> Round:
     from mnist_sweep.runs.console import EpochLines
     from mnist_sweep.train import State, train_epoch
 
-    experiment, machine, data, split = prepare(job)
+    experiment, machine, data = prepare(job)
     assert experiment.settings.trainer.ema_horizon > 0
     state = State.start(experiment, machine)
 
     def epoch() -> None:
         terminal = Console(file=io.StringIO(), force_terminal=True)
-        with EpochLines(terminal, 1, len(split)) as lines:
-            train_epoch(experiment, data, split, state, machine, lines.step)
+        with EpochLines(terminal, 1, len(data.train)) as lines:
+            train_epoch(experiment, data, state, machine, lines.step)
 
     return epoch
 
@@ -126,13 +128,13 @@ def bare(job: Job) -> Round:
     import torch
     import torch.nn.functional as F
 
-    experiment, machine, data, split = prepare(job)
+    experiment, machine, data = prepare(job)
     model = experiment.model
     (optimizer,) = experiment.optimizer.build(model).parts
     generator = torch.Generator().manual_seed(0)
     batches = []
-    for positions in torch.arange(len(split)).split(experiment.settings.trainer.batch_size):
-        images, labels = split.batch(positions)
+    for positions in torch.arange(len(data.train)).split(experiment.settings.trainer.batch_size):
+        images, labels = data.train.batch(positions)
         for augmentation in experiment.augmentation:
             images = augmentation(images, generator)
         batches.append((data.normalise(images), labels))
@@ -200,8 +202,8 @@ def default_experiment(job: Job) -> "Experiment":
         return to_experiment(resolved(compose("config", ["trainer.device=cpu", *job.overrides])))
 
 
-def prepare(job: Job) -> "tuple[Experiment, Machine, Dataset, Split]":
-    """As a run does before its first epoch; the split has the round's images."""
+def prepare(job: Job) -> "tuple[Experiment, Machine, Dataset]":
+    """As a run does before its first epoch; the training set has the round's images."""
     import torch
 
     from mnist_sweep.data import load
@@ -210,8 +212,8 @@ def prepare(job: Job) -> "tuple[Experiment, Machine, Dataset, Split]":
     experiment = default_experiment(job)
     settings = experiment.settings
     experiment.model.to(memory_format=torch.channels_last)
-    data = load(settings.data, settings.protocol)
-    return experiment, settle(settings.trainer), data, data.train.first(job.images)
+    data = load(settings.data, settings.protocol).limited(job.images, None)
+    return experiment, settle(settings.trainer), data
 
 
 def row_of(writer: int, row: int) -> RunRecord:

@@ -1,7 +1,6 @@
 """The command line: `python -m mnist_sweep`. Hydra does the work; this file words its errors."""
 
 import errno
-import json
 import os
 import re
 import signal
@@ -17,8 +16,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mnist_sweep.paths import CONF, RECIPE_PARTS, TARGETS
+from mnist_sweep.hydra_private import is_of_defaults_list, is_of_hydra
+from mnist_sweep.paths import CONF, RECIPE_PARTS, RESULT, RUN_OVERRIDES
 from mnist_sweep.search.plugin import SearchSweeper
+from mnist_sweep.whitelist import TARGETS
 
 EXIT_FAILURE, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 
@@ -86,6 +87,7 @@ def expand_resume(arguments: list[str]) -> list[str]:
     if not given or given[-1] == "resume=null":
         return arguments
     from mnist_sweep.errors import UserError
+    from mnist_sweep.runs.record import read_result
 
     directory = Path(given[-1].removeprefix("resume=").strip("'\""))
     others = [
@@ -99,14 +101,14 @@ def expand_resume(arguments: list[str]) -> list[str]:
         raise UserError(
             f"resume={directory} takes the run's own settings: leave out {' '.join(others)}"
         )
-    saved = directory / ".hydra" / "overrides.yaml"
+    saved = directory / RUN_OVERRIDES
     if not saved.is_file():
         raise UserError(
-            f"resume={directory} is not a run directory (it has no .hydra/overrides.yaml): "
+            f"resume={directory} is not a run directory (it has no {RUN_OVERRIDES}): "
             "give the path that the run printed as `run`"
         )
-    result = directory / "result.json"
-    status = json.loads(result.read_text(encoding="utf-8"))["status"] if result.is_file() else ""
+    result = directory / RESULT
+    status = read_result(directory).status if result.is_file() else ""
     if status in ("completed", "diverged", "infeasible"):
         raise UserError(f"resume={directory}: that run has ended ({status}); see {result}")
     quoted = "'" + str(directory).replace("'", "\\'") + "'"
@@ -137,13 +139,13 @@ def word(error: Exception, arguments: list[str]) -> tuple[str, int]:
         return _not_installed(found.group(1)), EXIT_USER_ERROR
     if found := re.search(r"Could not override '([^']*)'", text):
         return _unknown_key(found.group(1), arguments), EXIT_USER_ERROR
-    if _raised_in(error) == "hydra._internal.defaults_list":  # of optimizer=3, and names no key
+    if is_of_defaults_list(_raised_in(error)):  # of optimizer=3, and names no key
         for group, _, choice in (argument.partition("=") for argument in arguments):
             if (CONF / group).is_dir() and not (CONF / group / f"{choice}.yaml").exists():
                 return _unknown_choice(group, choice, ""), EXIT_USER_ERROR
     if isinstance(error, CompactHydraException | OmegaConfBaseException):
         return text, EXIT_USER_ERROR
-    if isinstance(error, ValueError) and _raised_in(error).startswith("hydra._internal."):
+    if isinstance(error, ValueError) and is_of_hydra(_raised_in(error)):
         return text, EXIT_USER_ERROR  # two of Hydra's flags that do not go together
     if isinstance(error, OSError) and error.errno in UNWRITABLE:
         where = f"{error.filename or 'the run directory'} cannot be written ({error.strerror})"

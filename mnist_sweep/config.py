@@ -1,22 +1,55 @@
 """Schemas of the groups that hold settings; their values are in conf/. Imports no torch.
 
-`resolved` is the boundary: `cfg` is Hydra's, `config` what it resolves to, plain values.
+`resolved` is the boundary: `cfg` is Hydra's, `config` what it resolves to, plain values, and
+`Settings` its typed form, which needs no net to be built.
 
-The groups `model`, `optimizer`, `scheduler` and `augmentation` name a class each (`_target_`),
-and that class is the schema. Nothing here has a default: a value is written once, in a yaml.
+The groups of `Leaves` name a class each (`_target_`), and that class is the schema. Nothing here
+has a default: a value is written once, in a yaml. What a key has to do with the identity of a run
+is marked on its field (`NotIn`), and identity.py derives every list of keys from these marks.
 """
 
 import re
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from enum import Flag, auto
+from typing import Annotated, Any, Literal, NotRequired, TypedDict, TypeVar, cast
 
 from omegaconf import DictConfig, OmegaConf
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from mnist_sweep.errors import UserError, validation_message
 
 IMAGE_SIZE = 28
 """Side of an image in pixels, in every data set."""
 NUM_CLASSES = 10
 
 Count = Annotated[int, Field(ge=1)]
+Part = TypeVar("Part", bound="Schema")
+
+
+class NotIn(Flag):
+    """Where a key does not count. A key without this mark makes a run what it is, everywhere."""
+
+    HASH = auto()
+    """config_hash: runs that differ in it alone are repeats of one configuration."""
+    RESULT = auto()
+    """The result: whatever it is, the same weights come out (threads: but for the last digits)."""
+    STUDY = auto()
+    """What the commands that go on with one study must have in common."""
+    RERUN = auto()
+    """What a rerun takes over: it says where things are, and may be given anew."""
+    LOG = auto()
+    """What a tracker is told."""
+
+
+BOOKKEEPING = NotIn.HASH | NotIn.RESULT | NotIn.STUDY
+"""Of what says where things are kept and who looks on."""
 
 
 def resolved(cfg: DictConfig) -> dict[str, Any]:
@@ -39,9 +72,9 @@ class Schema(BaseModel):
 
 class DataConfig(Schema):
     name: Literal["auto", "mnist", "fashion_mnist", "kmnist", "digits"]
-    root: Annotated[str, Field(min_length=1)]
+    root: Annotated[str, Field(min_length=1), BOOKKEEPING | NotIn.RERUN]
     """Folder in torchvision's layout: <root>/MNIST/raw/train-images-idx3-ubyte[.gz] and so on."""
-    download: bool
+    download: Annotated[bool, BOOKKEEPING | NotIn.RERUN]
     """Whether a missing data set may be downloaded, by the entry point, never by a worker."""
 
 
@@ -85,9 +118,9 @@ class TrainerConfig(Schema):
     """Stop after so many epochs without a better val_acc."""
     weights: Literal["last", "best"]
     """Which epoch's weights are tested and saved: the last, or the best on validation."""
-    device: str
+    device: Annotated[str, NotIn.RERUN]
     precision: Literal["auto", "fp32", "bf16"]
-    threads: int | Literal["auto"]
+    threads: Annotated[int | Literal["auto"], NotIn.RESULT | NotIn.STUDY]
     """CPU threads of this run; auto is what torch chooses (all cores, or OMP_NUM_THREADS)."""
     deterministic: bool
     """Let torch refuse operations that are not deterministic (a CPU run is bitwise either way)."""
@@ -121,20 +154,31 @@ class BudgetConfig(Schema):
 
 
 class RecordConfig(Schema):
-    table: str
+    table: Annotated[str, BOOKKEEPING | NotIn.RERUN | NotIn.LOG]
     """The results table that every run adds its row to."""
+
+
+class Leaves(TypedDict):
+    """The groups that name a class each, with the values that it is made of."""
+
+    model: dict[str, Any]
+    optimizer: dict[str, Any]
+    scheduler: dict[str, Any]
+    augmentation: dict[str, dict[str, Any]]
+    """Several, applied in this order."""
+    logger: NotRequired[Annotated[dict[str, dict[str, Any]], BOOKKEEPING | NotIn.LOG]]
 
 
 class Settings(Schema):
     """All that is not a leaf class."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    seed: Annotated[int, Field(ge=0, lt=2**32), NotIn.HASH | NotIn.STUDY]
     data: DataConfig
     protocol: ProtocolConfig
+    record: RecordConfig
     trainer: TrainerConfig
     budget: BudgetConfig
-    record: RecordConfig
-    resume: str | None
+    resume: Annotated[str | None, BOOKKEEPING | NotIn.LOG]
     """Run directory to go on with (set by `resume=<run dir>` on the command line)."""
 
     @model_validator(mode="after")
@@ -150,3 +194,36 @@ class Settings(Schema):
                         f"protocol={self.protocol.name} holds none out: use protocol=select"
                     )
         return self
+
+
+def settings_of(config: Mapping[str, Any]) -> Settings:
+    """The settings of a resolved config; no net is built.
+
+    Raises:
+        UserError: a key is unknown or missing, a value has the wrong type or is out of range, or
+            two choices do not go together.
+    """
+    try:
+        return Settings(**_without_leaves(config))
+    except ValidationError as error:
+        raise UserError(validation_message(error, "")) from error
+
+
+def unchecked(config: Mapping[str, Any]) -> Settings:
+    """The same for a config whose values may be wrong, as they stand: its run will say so."""
+    return _constructed(Settings, _without_leaves(config))
+
+
+def _without_leaves(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in Leaves.__annotations__}
+
+
+def _constructed(schema: type[Part], values: Mapping[str, Any]) -> Part:
+    parts: dict[str, Schema] = {
+        name: _constructed(field.annotation, values[name])
+        for name, field in schema.model_fields.items()
+        if isinstance(field.annotation, type)
+        and issubclass(field.annotation, Schema)
+        and isinstance(values.get(name), Mapping)
+    }
+    return cast(Part, schema.model_construct(**{**values, **parts}))

@@ -13,18 +13,17 @@ import pandas as pd
 
 from mnist_sweep.config import NUM_CLASSES
 from mnist_sweep.errors import Parser, UserError, exit_code
-from mnist_sweep.runs.record import RunRecord, write_whole
-from mnist_sweep.runs.saved import RUN_HELP, SavedRun, find_run
+from mnist_sweep.paths import CONFUSION, MISTAKES, PREDICTIONS
+from mnist_sweep.runs.lookup import RUN_HELP, find_run
+from mnist_sweep.runs.record import RunRecord
+from mnist_sweep.runs.saved import SavedRun
+from mnist_sweep.writing import write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from mnist_sweep.data import Dataset
     from mnist_sweep.train import Machine
-
-PREDICTIONS = "predictions.csv"
-CONFUSION = "confusion.png"
-MISTAKES = "misclassified.png"
 
 COLUMNS = ["image", "label", "prediction", "confidence"]
 
@@ -98,7 +97,7 @@ def logits_of(run: SavedRun, data: "Dataset", machine: "Machine") -> "Tensor":
     import torch
 
     model, data = run.model().to(machine.device), data.to(machine.device)
-    batch_size = int(run.config().trainer.eval_batch_size)
+    batch_size = run.settings().trainer.eval_batch_size
     batches = []
     with torch.inference_mode(), machine.autocast():
         for positions in torch.arange(len(data.test), device=machine.device).split(batch_size):

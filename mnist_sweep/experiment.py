@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from mnist_sweep.augment import Augmentation
-from mnist_sweep.config import Settings
+from mnist_sweep.config import Settings, settings_of
 from mnist_sweep.errors import UserError, validation_message
 from mnist_sweep.loggers import Logger
 from mnist_sweep.optimizers import Optimizer
@@ -38,11 +38,7 @@ def to_experiment(config: Mapping[str, Any]) -> Experiment:
         UserError: a key is unknown or missing, a value has the wrong type or is out of range, or
             two choices do not go together.
     """
-    leaves = ("model", "optimizer", "scheduler", "augmentation", "logger")
-    try:
-        settings = Settings(**{key: config[key] for key in config if key not in leaves})
-    except ValidationError as error:
-        raise UserError(validation_message(error, "")) from error
+    settings = settings_of(config)
     torch.manual_seed(settings.seed)
     experiment = Experiment(
         settings=settings,

@@ -20,7 +20,8 @@ import numpy as np
 from mnist_sweep.config import IMAGE_SIZE, NUM_CLASSES
 from mnist_sweep.errors import FailureError, Parser, UserError, exit_code
 from mnist_sweep.evaluate import logits_of
-from mnist_sweep.runs.saved import RUN_HELP, SavedRun, find_run
+from mnist_sweep.runs.lookup import RUN_HELP, find_run
+from mnist_sweep.runs.saved import SavedRun
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -10,14 +10,12 @@ import math
 import shlex
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from hydra import compose, initialize_config_dir
-from hydra._internal.callbacks import Callbacks
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.core.utils import run_job
@@ -25,34 +23,25 @@ from hydra.types import HydraContext, RunMode
 from hydra.utils import execution_whitelist
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
-from pydantic import ValidationError
 
 from mnist_sweep.cli import EXIT_USER_ERROR, word
-from mnist_sweep.errors import FailureError, Parser, UserError, exit_code, validation_message
-from mnist_sweep.metrics import EpochMetrics
-from mnist_sweep.paths import CONF, TARGETS
-from mnist_sweep.runs.record import HISTORY, MODEL, RESULT, RunRecord
-from mnist_sweep.runs.saved import CONFIG, RUN_HELP, SavedRun, find_run
+from mnist_sweep.config import NotIn, resolved, settings_of
+from mnist_sweep.errors import FailureError, Parser, UserError, exit_code
+from mnist_sweep.hydra_private import Callbacks
+from mnist_sweep.identity import flat_config, keys
+from mnist_sweep.paths import CONF, RUN_CONFIG
+from mnist_sweep.runs.lookup import RUN_HELP, find_run
+from mnist_sweep.runs.outcome import Outcome, compare
+from mnist_sweep.runs.record import RunRecord
+from mnist_sweep.runs.saved import SavedRun
 from mnist_sweep.search.plugin import SearchSweeper
+from mnist_sweep.whitelist import TARGETS
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from mnist_sweep.train import Machine
 
-    from mnist_sweep.train import Machine, Weights
-
-OF_THE_MACHINE = ("data.root", "data.download", "record.table", "trainer.device")
+OF_THE_MACHINE = keys(NotIn.RERUN)
 """What a rerun may change, with Hydra's own settings: where things are, not what is trained."""
-
-UNCOMPARED = ("resume", "record", "data.root", "data.download")
-
-OF_THE_CLOCK = ("seconds", "images_per_s")
-"""Columns of history.csv that no run repeats."""
-
-RESULTS = (
-    *("val_acc", "val_loss", "val_acc_raw", "val_loss_raw", "weights_epoch"),
-    *("test_acc", "test_loss", "test_acc_raw", "test_loss_raw", "test_acc_peak"),
-)
-"""Columns of the record that --check compares, in all their digits."""
 
 
 def main() -> int:
@@ -106,7 +95,7 @@ def rerun(recorded: SavedRun, overrides: Sequence[str] = ()) -> SavedRun:
     print(f"again   {recorded.record.run_id} of {recorded.run_dir}", flush=True)
     for warning in warnings:
         print(f"warning: {warning}", file=sys.stderr, flush=True)
-    raised = _run(config)
+    raised = _run(config, recorded.record.threads)
 
     from mnist_sweep.runs.run import DivergedError
 
@@ -123,15 +112,19 @@ def _worded(error: Exception, overrides: Sequence[str]) -> UserError | FailureEr
     return UserError(message) if code == EXIT_USER_ERROR else FailureError(message)
 
 
-def _run(config: DictConfig) -> Exception | None:
-    """Has Hydra run the job; returns what it raised, which Hydra would report in its own way."""
+def _run(config: DictConfig, auto_threads: int | None) -> Exception | None:
+    """Has Hydra run the job; returns what it raised, which Hydra would report in its own way.
+
+    auto_threads: of the recorded run. The thread count is no setting that is pinned, since the
+    config is to keep its hash.
+    """
     from mnist_sweep.runs.run import run
 
     raised: list[Exception] = []
 
     def task(cfg: DictConfig) -> float:
         try:
-            return run(cfg)
+            return run(cfg, auto_threads)
         except Exception as error:
             raised.append(error)
             return math.nan
@@ -186,7 +179,7 @@ def _config(recorded: SavedRun, overrides: Sequence[str]) -> tuple[DictConfig, l
     except OmegaConfBaseException as error:
         reason = " ".join(str(error).split())
         raise UserError(
-            f"{recorded.run_dir / CONFIG} is damaged ({reason}); choose another run"
+            f"{recorded.run_dir / RUN_CONFIG} is damaged ({reason}); choose another run"
         ) from error
 
     with read_write(config), open_dict(config):
@@ -225,15 +218,13 @@ def _is_of_machine(override: str) -> bool:
 
 def _reconciled(recorded: DictConfig, today: DictConfig) -> tuple[DictConfig, str]:
     """`recorded` with the keys that the config did not have yet; and what differs, in a line."""
-    from mnist_sweep.config import resolved
-    from mnist_sweep.runs.run import flat_config
-
     old: Any = OmegaConf.to_container(recorded)
     new: Any = OmegaConf.to_container(today)
     augmentation = {name: new["augmentation"].get(name, {}) for name in old["augmentation"]}
     cfg = OmegaConf.create(_with_new_keys(old, {**new, "augmentation": augmentation}))
+    uncompared = keys(NotIn.HASH | NotIn.RESULT)
     was, will_be, would_be = (
-        flat_config(resolved(config), UNCOMPARED) for config in (recorded, cfg, today)
+        flat_config(resolved(config), uncompared) for config in (recorded, cfg, today)
     )
     added = [key for key in will_be if key not in was]
     other = [
@@ -267,21 +258,15 @@ def _pinned(cfg: DictConfig, record: RunRecord) -> tuple["Machine", dict[str, An
     The thread count is no such setting: it is what torch starts with, as it was then. So the
     config keeps its hash.
     """
-    from mnist_sweep import train
-    from mnist_sweep.config import TrainerConfig
+    from mnist_sweep.train import settle
 
-    if record.threads is not None:
-        train.AUTO_THREADS = record.threads
-    plain: Any = OmegaConf.to_container(cfg.trainer, resolve=True)
-    try:
-        trainer = TrainerConfig(**plain)
-    except ValidationError as error:
-        raise UserError(validation_message(error, "trainer")) from error
-    machine = train.settle(trainer)
+    trainer = settings_of(resolved(cfg)).trainer
+    machine = settle(trainer, record.threads)
     pinned: dict[str, Any] = {}
     if trainer.device == "auto" and record.device not in (None, str(machine.device)):
         try:
-            machine = train.settle(trainer.model_copy(update={"device": record.device}))
+            elsewhere = trainer.model_copy(update={"device": record.device})
+            machine = settle(elsewhere, record.threads)
             pinned["trainer.device"] = record.device
         except UserError:  # not on this machine
             pass
@@ -296,7 +281,7 @@ def _elsewhere(record: RunRecord, machine: "Machine") -> str:
 
     import torch
 
-    from mnist_sweep.runs.run import git_state
+    from mnist_sweep.runs.provenance import git_state
 
     pairs = {
         "commit": (_commit(record.git_commit, record.git_dirty), _commit(*git_state())),
@@ -316,98 +301,6 @@ def _elsewhere(record: RunRecord, machine: "Machine") -> str:
 
 def _commit(commit: str | None, dirty: bool | None) -> str:
     return "unknown" if commit is None else commit[:10] + " and changes" * bool(dirty)
-
-
-# The comparison
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a run measured, and the weights that it saved, if it got so far."""
-
-    record: RunRecord
-    history: list[EpochMetrics]
-    weights: "Weights | None"
-
-    @property
-    def is_over(self) -> bool:
-        """Whether the run came to its end, and so has results."""
-        return self.record.status in ("completed", "diverged")
-
-    @classmethod
-    def of(cls, run: SavedRun) -> "Outcome":
-        """
-        Raises:
-            UserError: the run finished no epoch, or a file of it is damaged.
-        """
-        weights = run.weights() if (run.run_dir / MODEL).exists() else None
-        return cls(run.record, run.history(), weights)
-
-
-def compare(before: Outcome, after: Outcome) -> str:
-    """Says that two runs are identical, bit for bit as far as the first one got.
-
-    Raises:
-        FailureError: they are not; it names the first difference.
-    """
-    differences = [*_differences(before, after)]
-    if differences:
-        more = f" (and {len(differences) - 1:,} more differences)" if differences[1:] else ""
-        raise FailureError(f"not identical: {differences[0]}{more}")
-    accs = {"val_acc": before.record.val_acc, "test_acc": before.record.test_acc}
-    shown = "".join(f", {name} {acc:.4f}" for name, acc in accs.items() if acc is not None)
-    epochs = f"{len(before.history)} epoch{'s' * (len(before.history) > 1)} of {HISTORY}"
-    if not before.is_over:
-        return f"identical bit for bit{shown}: the {epochs} before it was {before.record.status}"
-    parts = [epochs, RESULT]
-    if before.weights is not None:
-        parts.append(f"{MODEL} ({sum(w.numel() for w in before.weights.values()):,} numbers)")
-    return f"identical bit for bit{shown}: {', '.join(parts)}"
-
-
-def _differences(before: Outcome, after: Outcome) -> Iterator[str]:
-    """In the order in which the runs came to them."""
-    for old, new in zip(before.history, after.history, strict=False):
-        for column in fields(EpochMetrics):
-            if column.name not in OF_THE_CLOCK:
-                yield from _difference(
-                    f"epoch {old.epoch} {column.name}",
-                    getattr(old, column.name),
-                    getattr(new, column.name),
-                )
-    done, now_done = len(before.history), len(after.history)
-    if now_done < done or (before.is_over and now_done != done):
-        yield f"{now_done} epochs, recorded are {done}"
-    if not before.is_over:
-        return
-    for name in RESULTS:
-        yield from _difference(name, getattr(before.record, name), getattr(after.record, name))
-    if before.weights is None:
-        return
-    theirs = after.weights or {}
-    if list(before.weights) != list(theirs):
-        yield f"{MODEL} has other tensors"
-        return
-    for name, tensor in before.weights.items():
-        yield from _tensor_difference(name, tensor, theirs[name])
-
-
-def _difference(what: str, old: float | None, new: float | None) -> Iterator[str]:
-    if old is None or new is None:
-        if old is not new:
-            yield f"{what} is {new}, recorded is {old}"
-    elif old != new and not (math.isnan(old) and math.isnan(new)):
-        yield f"{what} is {new:.9g}, recorded is {old:.9g} (off by {abs(new - old):.1g})"
-
-
-def _tensor_difference(name: str, old: "Tensor", new: "Tensor") -> Iterator[str]:
-    if (old.shape, old.dtype) != (new.shape, new.dtype):
-        yield f"{MODEL}: {name} has another shape or type"
-    elif old.numpy().tobytes() != new.numpy().tobytes():  # so that -0 and NaN count as they are
-        wrong = int((old != new).sum())
-        largest = float((old - new).abs().max())
-        count = f"{wrong:,} of {old.numel():,}"
-        yield f"{MODEL}: {name}: {count} numbers are off by up to {largest:.1g}"
 
 
 if __name__ == "__main__":

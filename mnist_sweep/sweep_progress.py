@@ -13,6 +13,9 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from pydantic import ValidationError
 
+from mnist_sweep.hydra_private import raised_by
+from mnist_sweep.paths import RESULTS_TABLE
+
 
 class SweepProgress(Callback):
     """One line before each job and one after each that failed; a table of the sweep at its end.
@@ -66,9 +69,8 @@ class SweepProgress(Callback):
         console.print(what, style="bold", markup=False)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
-        error = job_return._return_value
-        failed = job_return.status == JobStatus.FAILED and isinstance(error, Exception)
-        if failed and self.total is not None:
+        error = raised_by(job_return)
+        if job_return.status == JobStatus.FAILED and error is not None and self.total is not None:
             from mnist_sweep.runs.console import make_console
 
             text = " ".join(str(error).split())
@@ -76,11 +78,11 @@ class SweepProgress(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         from mnist_sweep.runs.console import duration, make_console, show_sweep
-        from mnist_sweep.runs.record import ResultsTable
+        from mnist_sweep.runs.table import ResultsTable
 
         if _is_search(config):
             return
-        table = ResultsTable(Path(config.hydra.sweep.dir) / "results.csv")
+        table = ResultsTable(Path(config.hydra.sweep.dir) / RESULTS_TABLE)
         rows = table.rows()
         if rows:
             console = make_console()

@@ -3,7 +3,6 @@
 import ctypes
 import io
 import math
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -25,6 +24,7 @@ from mnist_sweep.experiment import Experiment
 from mnist_sweep.metrics import EpochMetrics, Score, best_epoch
 from mnist_sweep.optimizers import Stepper
 from mnist_sweep.schedulers import Clock
+from mnist_sweep.writing import write_whole
 
 Weights = dict[str, Tensor]
 Dropout = nn.modules.dropout._DropoutNd
@@ -137,8 +137,10 @@ class State:
             )
 
 
-def settle(trainer: TrainerConfig) -> Machine:
+def settle(trainer: TrainerConfig, auto_threads: int | None = None) -> Machine:
     """Decides what is `auto` and prepares torch accordingly.
+
+    auto_threads: what trainer.threads=auto means, if not torch's own choice.
 
     Raises:
         UserError: the device is not on this machine.
@@ -153,7 +155,8 @@ def settle(trainer: TrainerConfig) -> Machine:
             )
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("trainer.device=mps: not on this machine; use trainer.device=cpu or auto")
-    torch.set_num_threads(AUTO_THREADS if trainer.threads == "auto" else trainer.threads)
+    own_choice = auto_threads or AUTO_THREADS
+    torch.set_num_threads(own_choice if trainer.threads == "auto" else trainer.threads)
     if torch.are_deterministic_algorithms_enabled() != trainer.deterministic:
         # Only then: the call imports the compiler, 150 MB.
         torch.use_deterministic_algorithms(trainer.deterministic)
@@ -192,7 +195,7 @@ def train(
 
     while not _is_over(state.history, trainer):
         start = time.perf_counter()
-        train_score, lr = train_epoch(experiment, data, data.train, state, machine, on_step)
+        train_score, lr = train_epoch(experiment, data, state, machine, on_step)
         seconds = time.perf_counter() - start
         val, val_raw = _pair(score, state, data.val)
         test, _ = _pair(score, state, data.test if watch_test else None)
@@ -234,28 +237,22 @@ def save_whole(content: object, path: Path) -> None:
     """torch.save, whole or not at all, and onto the disk."""
     buffer = io.BytesIO()  # Ctrl-C in a file's write, called by torch.save, ends the process
     torch.save(content, buffer)
-    temporary = path.with_name(f".{path.name}.tmp")
-    with temporary.open("wb") as file:
-        file.write(buffer.getbuffer())
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    write_whole(path, buffer.getvalue())
 
 
 def train_epoch(
     experiment: Experiment,
     data: Dataset,
-    split: Split,
     state: State,
     machine: Machine,
     on_step: Callable[[int], None],
 ) -> tuple[Score, float]:
-    """One pass over `split` in a random order; returns the training score and the last lr.
+    """One pass over the training set in a random order; returns the score and the last lr.
 
     Everything random is drawn from (seed, epoch), so that an epoch depends on the state before it
     and on nothing else. Nothing here waits for the device before the epoch is over.
     """
-    trainer, epoch = experiment.settings.trainer, len(state.history)
+    trainer, split, epoch = experiment.settings.trainer, data.train, len(state.history)
     seeds = np.random.SeedSequence([experiment.settings.seed, epoch]).generate_state(3, np.uint64)
     torch.manual_seed(int(seeds[0]))  # dropout
     order_generator = torch.Generator().manual_seed(int(seeds[1]))

@@ -6,7 +6,7 @@ import os
 import runpy
 import subprocess
 import sys
-from collections.abc import Callable, Collection
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -21,8 +21,9 @@ from omegaconf import DictConfig
 
 from mnist_sweep.config import resolved
 from mnist_sweep.experiment import Experiment, to_experiment
-from mnist_sweep.paths import CONF, RECIPE_PARTS, TARGETS
-from mnist_sweep.runs.run import config_hash
+from mnist_sweep.identity import config_hash
+from mnist_sweep.paths import CONF, RECIPE_PARTS
+from mnist_sweep.whitelist import TARGETS
 
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of all processes to come
@@ -49,8 +50,8 @@ def make_experiment(*overrides: str) -> Experiment:
         return to_experiment(resolved(make_config(*overrides)))
 
 
-def hash_of(cfg: DictConfig, *without: Collection[str]) -> str:
-    return config_hash(resolved(cfg), *without)
+def hash_of(cfg: DictConfig) -> str:
+    return config_hash(resolved(cfg))
 
 
 def environment(**extra: str) -> dict[str, str]:
@@ -88,7 +89,7 @@ def be_the_command(
     os.environ.clear()
     os.environ.update(env)
     sys.argv = [module, *arguments]
-    for name in ("mnist_sweep.cli", "mnist_sweep.paths"):  # read the environment when imported
+    for name in ("mnist_sweep.cli", "mnist_sweep.whitelist"):  # read the environment when imported
         sys.modules.pop(name, None)
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import combinations
 from pathlib import Path
 from pkgutil import resolve_name
@@ -38,18 +38,32 @@ from sklearn.datasets import load_digits
 
 from mnist_sweep.errors import UserError, exit_code
 from mnist_sweep.figures.augmentation import augmentation
-from mnist_sweep.figures.curves import TrialCurve, curves, pruned
+from mnist_sweep.figures.curves import curves as draw_curves
+from mnist_sweep.figures.curves import pruned as draw_pruned
 from mnist_sweep.figures.evaluation import confusion_matrix, misclassified
-from mnist_sweep.figures.front import FrontPanel
 from mnist_sweep.figures.front import front as draw_front
 from mnist_sweep.figures.saving import save
-from mnist_sweep.figures.search import NO_VALUE, SIDE_BY_SIDE, ParallelAxis, importance, parallel
+from mnist_sweep.figures.search import NO_VALUE, SIDE_BY_SIDE
+from mnist_sweep.figures.search import importance as draw_importance
+from mnist_sweep.figures.search import parallel as draw_parallel
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.report.__main__ import main
-from mnist_sweep.report.analysis.front import front, known_records, non_dominated
-from mnist_sweep.report.analysis.importance import FEWEST_COMPLETED, importances
+from mnist_sweep.report.analysis.curves import run_curve
+from mnist_sweep.report.analysis.front import (
+    FrontInfo,
+    FrontPoint,
+    PointScore,
+    known_records,
+    non_dominated,
+    on_front,
+)
+from mnist_sweep.report.analysis.importance import FEWEST_COMPLETED, Importances, importances
+from mnist_sweep.report.analysis.parallel import ParallelAxis, ParallelInfo
+from mnist_sweep.report.analysis.pruned import PrunedInfo, TrialCurve
 from mnist_sweep.report.read.study import SearchStudy
-from mnist_sweep.runs.record import ResultsTable, RunRecord, write_history, write_result
+from mnist_sweep.runs.history import write_history
+from mnist_sweep.runs.record import RunRecord, write_result
+from mnist_sweep.runs.table import ResultsTable
 from tests.conftest import TINY, Cli, environment
 
 NASTY = "größer 数字 $x^{2$ \\frac <b>&amp; %s"
@@ -79,11 +93,26 @@ def history(epochs: int = 5, **changes: Any) -> list[EpochMetrics]:
     return [epoch(number, **changes) for number in range(1, epochs + 1)]
 
 
-def panel(rows: Sequence[tuple[str, float, float, float]], **changes: Any) -> FrontPanel:
+def track(
+    rows: Sequence[tuple[str, int, float, float]], score: str = "val_acc", **changes: Any
+) -> FrontInfo:
     """rows: label, cost, mean, sd."""
-    points = pd.DataFrame(rows, columns=["label", "cost", "mean", "sd"])
-    points["on_front"] = front(points, "cost", "mean")
-    return FrontPanel(**{"title": "mnist", "score": "val_acc", "points": points, **changes})
+    best = non_dominated(np.array([(-cost, mean) for _, cost, mean, _ in rows]))
+    points = tuple(
+        FrontPoint(label, cost, 1, f"r{place}", {score: PointScore(mean, sd, bool(best[place]))})
+        for place, (label, cost, mean, sd) in enumerate(rows)
+    )
+    info = FrontInfo("mnist", "num_params", score, points, len(points))
+    return replace(info, **changes)
+
+
+def curves(histories: dict[str, list[EpochMetrics]], title: str) -> Figure:
+    """histories: name -> a run's epochs."""
+    return draw_curves([run_curve(name, name, epochs) for name, epochs in histories.items()], title)
+
+
+def pruned(*trials: TrialCurve, title: str = "") -> Figure:
+    return draw_pruned(PrunedInfo(trials), title)
 
 
 NETS = [
@@ -99,19 +128,22 @@ PICTURES: dict[str, Callable[[], Figure]] = {
         np.zeros((3, 28, 28), np.uint8), [1, 2, 3], [4, 5, 6], [0.5, 0.7, 1.0], NASTY
     ),
     "curves": lambda: curves({NASTY: history(), "b": history(2)}, NASTY),
-    "pruned": lambda: pruned([TrialCurve(NASTY, "completed", [0.9, 0.95])], NASTY),
+    "pruned": lambda: pruned(TrialCurve(NASTY, "completed", (0.9, 0.95)), title=NASTY),
     "front": lambda: draw_front(
-        [panel([*NETS, (NASTY, 500, 0.9, 0.01)], title=NASTY, records=known_records())],
-        "parameters",
+        [track([*NETS, (NASTY, 500, 0.9, 0.01)], "test_acc", title=NASTY, records=known_records())],
         NASTY,
     ),
-    "parallel": lambda: parallel(
-        [ParallelAxis(NASTY, [1, 2], low=1, high=2), ParallelAxis("b", [NASTY, None], [NASTY])],
-        "val_acc",
-        [0.9, None],
+    "parallel": lambda: draw_parallel(
+        ParallelInfo(
+            (ParallelAxis(NASTY, [1, 2], low=1, high=2), ParallelAxis("b", [NASTY, None], [NASTY])),
+            "val_acc",
+            (0.9, None),
+        ),
         NASTY,
     ),
-    "importance": lambda: importance({NASTY: 0.9, "b": 0.1}, {NASTY: 0.3, "b": 0.3}, "", NASTY),
+    "importance": lambda: draw_importance(
+        Importances("val_acc", {NASTY: 0.9, "b": 0.1}, {NASTY: 0.3, "b": 0.3}, NASTY), ""
+    ),
     "augmentation": lambda: augmentation(
         {"original": np.zeros((1, 4, 28, 28), np.uint8), NASTY: np.ones((2, 4, 28, 28), np.uint8)},
         NASTY,
@@ -290,13 +322,13 @@ def test_a_diverged_run_and_one_of_a_single_epoch_are_drawn() -> None:
 
 def test_pruned_curves_end_where_the_trials_ended() -> None:
     trials = [
-        TrialCurve("trial 0", "completed", [0.95, 0.97, 0.98]),
-        TrialCurve("trial 1", "pruned", [0.94]),
-        TrialCurve("trial 2", "completed", [0.96, 0.98, 0.99]),
-        TrialCurve("trial 3", "pruned", [0.95, 0.96]),
-        TrialCurve("trial 4", "interrupted", [0.95]),
+        TrialCurve("trial 0", "completed", (0.95, 0.97, 0.98)),
+        TrialCurve("trial 1", "pruned", (0.94,)),
+        TrialCurve("trial 2", "completed", (0.96, 0.98, 0.99)),
+        TrialCurve("trial 3", "pruned", (0.95, 0.96)),
+        TrialCurve("trial 4", "interrupted", (0.95,)),
     ]
-    figure = pruned(trials, "")
+    figure = pruned(*trials)
     drawn = [points_of(line) for line in figure.axes[0].lines]
     for trial in trials:
         assert [(n, 100 * acc) for n, acc in enumerate(trial.val_acc, start=1)] in drawn
@@ -311,12 +343,11 @@ def test_pruned_curves_end_where_the_trials_ended() -> None:
 
 
 def test_what_would_flatten_the_curves_is_marked_at_the_edge_and_counted() -> None:
-    good = [TrialCurve(f"trial {n}", "completed", [0.98, 0.99 + n / 1e4]) for n in range(30)]
-    bad = [TrialCurve("trial 99", "pruned", [0.1])]
-    figure = pruned([*good, *bad], "")
+    good = [TrialCurve(f"trial {n}", "completed", (0.98, 0.99 + n / 1e4)) for n in range(30)]
+    figure = pruned(*good, TrialCurve("trial 99", "pruned", (0.1,)))
     assert figure.axes[0].get_ylim()[0] > 95
     assert "1 below what is shown (10.0 %)" in legend_of(figure)
-    even = pruned([TrialCurve("t", "pruned", [acc / 20]) for acc in range(1, 20)], "")
+    even = pruned(*(TrialCurve("t", "pruned", (acc / 20,)) for acc in range(1, 20)))
     assert even.axes[0].get_ylim()[0] < 5 and legend_of(even) == ["19 pruned"]
 
 
@@ -348,11 +379,12 @@ def test_the_front_is_what_nothing_dominates(points: list[tuple[float, float]]) 
         not math.isnan(sum(point)) and not dominated(points, index)
         for index, point in enumerate(points)
     ]
-    assert front(frame).tolist() == expected
+    names = "num_params", "val_acc_mean"
+    assert on_front(frame, *names).tolist() == expected
     nullable = frame.astype({"num_params": "Int64"})
-    assert front(nullable).tolist() == expected
+    assert on_front(nullable, *names).tolist() == expected
     negative = pd.DataFrame({"cost": -frame.val_acc_mean, "score": -frame.num_params})
-    assert front(negative, "cost", "score").tolist() == expected
+    assert on_front(negative, "cost", "score").tolist() == expected
 
 
 @settings(deadline=None)
@@ -366,7 +398,7 @@ def test_of_three_objectives_too(rows: list[tuple[float, ...]]) -> None:
 
 
 def test_known_records_are_of_their_class() -> None:
-    records = known_records()
+    records = pd.DataFrame(map(asdict, known_records()))
     assert records.groupby("max_params").size().to_dict() == dict.fromkeys(
         (1000, 2000, 5000, 10_000, 20_000), 2
     )
@@ -378,7 +410,7 @@ def test_known_records_are_of_their_class() -> None:
 
 
 def test_the_front_shows_every_configuration_with_its_spread() -> None:
-    figure = draw_front([panel(NETS)], "parameters", "Front")
+    figure = draw_front([track(NETS)], "Front")
     [axes] = figure.axes
     drawn = lines(axes)
     assert points_of(drawn["on the front"]) == [(1000, 97.0), (4000, 99.0), (19_000, 99.5)]
@@ -395,25 +427,25 @@ def test_the_front_shows_every_configuration_with_its_spread() -> None:
 
 
 def test_a_bar_ends_at_all_right() -> None:
-    figure = draw_front([panel([("a", 10, 0.999, 0.01)])], "parameters", "")
+    figure = draw_front([track([("a", 10, 0.999, 0.01)])], "")
     [bar] = strokes_of(figure.axes[0])
     assert bar[:, 1].tolist() == pytest.approx([98.9, 100])
 
 
 def test_records_and_claims_are_told_apart() -> None:
     records = known_records()
-    figure = draw_front([panel(NETS, score="test_acc", records=records)], "parameters", "")
+    figure = draw_front([track(NETS, "test_acc", records=records)], "")
     drawn = lines(figure.axes[0])
     credible, claim = drawn["known record, credible"], drawn["claim: peak picked on test"]
     for line, kind in ((credible, "credible"), (claim, "claim")):
-        chosen = records[records.kind == kind]
-        sizes = chosen.num_params.fillna(chosen.max_params)
-        assert points_of(line) == list(zip(sizes, 100 * chosen.test_acc, strict=True))
+        chosen = [record for record in records if record.kind == kind]
+        assert points_of(line) == [(record.size, 100 * record.test_acc) for record in chosen]
         low, high = figure.axes[0].get_xlim()
-        assert sizes.between(low, high).all()
+        assert all(low < record.size < high for record in chosen)
     assert credible.get_markerfacecolor() != "none" and claim.get_markerfacecolor() == "none"
     assert {"known record, credible", "claim: peak picked on test"} <= set(legend_of(figure))
-    assert "claim" not in " ".join(legend_of(draw_front([panel(NETS)], "parameters", "")))
+    by_val = draw_front([track(NETS, records=records)], "")
+    assert "claim" not in " ".join(legend_of(by_val)), "test accuracies, beside validation"
 
 
 @settings(deadline=None, max_examples=8)
@@ -428,7 +460,7 @@ def test_names_on_the_front_cover_neither_each_other_nor_points(
     nets: list[tuple[int, float, float]],
 ) -> None:
     rows = [(f"a rather long name {n}", *net) for n, net in enumerate(nets)]
-    figure = draw_front([panel(rows)], "parameters", "")
+    figure = draw_front([track(rows)], "")
     [axes] = figure.axes
     names = [text for text in axes.texts if text.get_text()]
     extents = boxes(figure, names)
@@ -444,7 +476,7 @@ def test_names_on_the_front_cover_neither_each_other_nor_points(
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_few_and_equal_points_have_limits_too(count: int) -> None:
-    figure = draw_front([panel([("a", 5000, 0.99, math.nan)] * count)], "parameters", "")
+    figure = draw_front([track([("a", 5000, 0.99, math.nan)] * count)], "")
     (left, right), (low, high) = figure.axes[0].get_xlim(), figure.axes[0].get_ylim()
     assert left < 5000 < right and low < 99 < high
     assert len(figure.axes[0].get_xticks()) >= 2
@@ -454,13 +486,13 @@ def test_few_and_equal_points_have_limits_too(count: int) -> None:
 
 
 def test_parallel_coordinates_are_the_parameters_of_the_trials() -> None:
-    axes_of = [
+    axes_of = (
         ParallelAxis("width", [6, 11, 16], low=6, high=16),
         ParallelAxis("lr", [0.001, 0.01, 0.1], low=0.001, high=0.1, log=True),
         ParallelAxis("pool", ["max", "avg", None], choices=["max", "avg", "stride"]),
         ParallelAxis("flag", [True, 1, True], choices=[True, 1]),
-    ]
-    figure = parallel(axes_of, "val_acc", [0.98, 0.99, None], "")
+    )
+    figure = draw_parallel(ParallelInfo(axes_of, "val_acc", (0.98, 0.99, None)), "")
     axes = figure.axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == [
         *("width", "lr", "pool", "flag", "val_acc")
@@ -481,16 +513,16 @@ def test_parallel_coordinates_are_the_parameters_of_the_trials() -> None:
 def test_the_best_trial_is_bold_whichever_way_is_better() -> None:
     axis = ParallelAxis("width", [1, 2, 3], low=1, high=3)
     for minimize, best in ((False, 2), (True, 1)):
-        values = [5000.0, 1000.0, 9000.0]
-        figure = parallel([axis], "num_params", values, "", minimize=minimize)
+        values = (5000.0, 1000.0, 9000.0)
+        figure = draw_parallel(ParallelInfo((axis,), "num_params", values, minimize), "")
         bold = max(figure.axes[0].lines, key=lambda line: line.get_linewidth())
         assert points_of(bold)[0][0] == pytest.approx(best / 2)
         assert figure.axes[1].get_ylabel() == "num_params"
 
 
 def test_importances_are_bars_beside_what_chance_gives() -> None:
-    shares, chance = {"b": 0.1, "a": 0.7, "c": 0.2}, {"a": 0.3, "b": 0.05, "c": 0.25}
-    figure = importance(shares, chance, "", "PED-ANOVA of 10 trials")
+    shares, chance = {"a": 0.7, "c": 0.2, "b": 0.1}, {"a": 0.3, "b": 0.05, "c": 0.25}
+    figure = draw_importance(Importances("val_acc", shares, chance, "PED-ANOVA of 10 trials"), "")
     [axes] = figure.axes
     names = [label.get_text() for label in axes.get_yticklabels()]
     assert names == ["a", "c", "b"]

@@ -16,10 +16,10 @@ import torch
 from mnist_sweep.config import resolved
 from mnist_sweep.errors import UserError
 from mnist_sweep.experiment import build_loggers
+from mnist_sweep.identity import result_key
 from mnist_sweep.loggers import Loggers, RunStart
 from mnist_sweep.metrics import EpochMetrics
-from mnist_sweep.runs.record import HISTORY, MODEL
-from mnist_sweep.runs.run import NO_PART_OF_RESULT
+from mnist_sweep.paths import HISTORY, MODEL
 from tests.conftest import TINY, Cli, hash_of, make_config, read_result, read_table
 
 MISSING = [name for name in ("tensorboard", "mlflow", "wandb") if find_spec(name) is None]
@@ -313,7 +313,7 @@ def random_states() -> list[Any]:
 def build_loggers_of(cfg: Any) -> Any:
     from hydra.utils import execution_whitelist
 
-    from mnist_sweep.paths import TARGETS
+    from mnist_sweep.whitelist import TARGETS
 
     with execution_whitelist(TARGETS):
         return build_loggers(resolved(cfg))
@@ -400,7 +400,7 @@ def test_mistakes(mistake: str, said: str) -> None:
 def test_a_logger_changes_no_hash_and_a_study_goes_on_without_it(cli: Cli, tmp_path: Path) -> None:
     plain, logged = make_config(), make_config("logger=[tensorboard,wandb]")
     assert hash_of(plain) == hash_of(logged)
-    assert hash_of(plain, NO_PART_OF_RESULT) == hash_of(logged, NO_PART_OF_RESULT)
+    assert result_key(resolved(plain)) == result_key(resolved(logged))
     search = [
         *("-m", "hydra/sweeper=search", "hydra.sweeper.study_name=s", "hydra.sweeper.n_jobs=1"),
         *(*TINY, "optimizer.lr=tag(log,interval(0.001,0.01))"),

@@ -30,7 +30,9 @@ from mnist_sweep.report.__main__ import parse
 from mnist_sweep.report.page.columnar import columnar
 from mnist_sweep.report.page.make import make_page
 from mnist_sweep.report.page.searches import _lanes
-from mnist_sweep.runs.record import ResultsTable, RunRecord, write_history, write_result
+from mnist_sweep.runs.history import write_history
+from mnist_sweep.runs.record import RunRecord, write_result
+from mnist_sweep.runs.table import ResultsTable
 from tests.conftest import TINY, environment, make_config
 
 HOSTILE = [

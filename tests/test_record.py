@@ -22,8 +22,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnist_sweep.errors import UserError
-from mnist_sweep.runs.record import ResultsTable, RunRecord, rebuild, run_id_of, write_result
-from mnist_sweep.runs.run import config_hash
+from mnist_sweep.identity import config_hash
+from mnist_sweep.runs.rebuild import rebuild
+from mnist_sweep.runs.record import RunRecord, run_id_of, write_result
+from mnist_sweep.runs.table import ResultsTable
 from tests.conftest import Cli, environment
 
 FOREIGN_TABLES = {
@@ -113,7 +115,8 @@ def files_no_larger_than(size: int) -> Iterator[None]:
 APPENDER = """
 import sys
 from pathlib import Path
-from mnist_sweep.runs.record import ResultsTable, RunRecord
+from mnist_sweep.runs.table import ResultsTable
+from mnist_sweep.runs.record import RunRecord
 
 path, name, count, distinct = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
 table = ResultsTable(Path(path))

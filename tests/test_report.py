@@ -23,7 +23,7 @@ from mnist_sweep.errors import UserError, exit_code
 from mnist_sweep.paths import CONF
 from mnist_sweep.report import load_results
 from mnist_sweep.report.__main__ import COMMANDS, main
-from mnist_sweep.report.analysis.leaderboard import TRACK, leaderboard
+from mnist_sweep.report.analysis.leaderboard import leaderboard
 from mnist_sweep.report.analysis.statistics import (
     half_width,
     mcnemar,
@@ -33,10 +33,12 @@ from mnist_sweep.report.analysis.statistics import (
     unpaired,
     words,
 )
+from mnist_sweep.report.analysis.tracks import TRACK
 from mnist_sweep.report.commands.compare import configuration, over_seeds
 from mnist_sweep.report.read.load import GROUPS
 from mnist_sweep.report.read.where import where
-from mnist_sweep.runs.record import ResultsTable, RunRecord, write_result
+from mnist_sweep.runs.record import RunRecord, write_result
+from mnist_sweep.runs.table import ResultsTable
 from tests.conftest import TINY, Cli, environment
 
 NO_SHRINKING = [phase for phase in Phase if phase is not Phase.shrink]  # takes minutes here

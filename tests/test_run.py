@@ -14,7 +14,8 @@ import torch
 
 from mnist_sweep.config import ProtocolConfig
 from mnist_sweep.data import load
-from mnist_sweep.runs.record import ResultsTable, rebuild
+from mnist_sweep.runs.rebuild import rebuild
+from mnist_sweep.runs.table import ResultsTable
 from mnist_sweep.train import evaluate, settle, train
 from tests.conftest import (
     TINY,

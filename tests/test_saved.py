@@ -25,8 +25,11 @@ from torch import nn
 from mnist_sweep import evaluate, export, rerun, train
 from mnist_sweep.data import Dataset
 from mnist_sweep.errors import FailureError, UserError
-from mnist_sweep.runs.record import ResultsTable, RunRecord, write_result
-from mnist_sweep.runs.saved import SavedRun, find_run
+from mnist_sweep.runs.lookup import find_run
+from mnist_sweep.runs.outcome import Outcome, compare
+from mnist_sweep.runs.record import RunRecord, write_result
+from mnist_sweep.runs.saved import SavedRun
+from mnist_sweep.runs.table import ResultsTable
 from tests.conftest import TINY, choices, environment, make_experiment, read_result, read_table
 
 QUICK = [*TINY[1:], "trainer.epochs=2"]
@@ -88,7 +91,6 @@ def command(
 ) -> Iterator[Command]:
     """`command(evaluate, RUN)` -> exit code, standard output and error, in this process."""
     before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr(train, "AUTO_THREADS", 1)  # a rerun sets it
 
     def call(module: Any, *arguments: str | Path) -> tuple[int, str, str]:
         monkeypatch.setattr(sys, "argv", ["command", *map(str, arguments)])
@@ -398,12 +400,12 @@ def test_a_rerun_takes_settings_of_the_machine_only(one: SavedRun, command: Comm
 def test_the_first_different_number_is_named(
     one: SavedRun, change: Callable[[Any], None], words: str
 ) -> None:
-    recorded, new = rerun.Outcome.of(one), rerun.Outcome.of(one)
+    recorded, new = Outcome.of(one), Outcome.of(one)
     assert new.weights is not None
-    assert rerun.compare(recorded, new).startswith("identical bit for bit")
+    assert compare(recorded, new).startswith("identical bit for bit")
     change(new.weights)
     with pytest.raises(FailureError, match=words):
-        rerun.compare(recorded, new)
+        compare(recorded, new)
 
 
 # Evaluation

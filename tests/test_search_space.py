@@ -24,12 +24,13 @@ from optuna.samplers import RandomSampler
 from mnist_sweep.config import resolved
 from mnist_sweep.errors import UserError
 from mnist_sweep.experiment import build_model
-from mnist_sweep.paths import CONF, TARGETS
+from mnist_sweep.paths import CONF
 from mnist_sweep.profile import count_params
 from mnist_sweep.search.candidate import Candidate, Candidates
 from mnist_sweep.search.composer import Composer
 from mnist_sweep.search.settings import to_settings
 from mnist_sweep.search.space import Space, make_space
+from mnist_sweep.whitelist import TARGETS
 from tests.conftest import make_experiment
 
 Point = dict[str, Any]

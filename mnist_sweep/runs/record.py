@@ -1,44 +1,19 @@
-"""What a run leaves behind: its directory, and its row in the results table.
+"""What is recorded of a run: one typed record, in its directory as result.json."""
 
-The table is a CSV that many processes append to: under a lock, with one write and one fsync. A row
-is one line, always, so a line cut short by a power failure is found and mended by the next append.
-`rebuild` makes the table anew from the run directories.
-"""
-
-import csv
-import errno
 import hashlib
-import io
 import json
-import logging
 import math
-import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields
-from itertools import chain, count
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock
-
 from mnist_sweep.errors import UserError
 from mnist_sweep.metrics import EpochMetrics, best_epoch
-
-log = logging.getLogger(__name__)
+from mnist_sweep.paths import RESULT
+from mnist_sweep.writing import write_whole
 
 Status = Literal["completed", "diverged", "interrupted", "failed", "pruned", "infeasible"]
-
-HISTORY = "history.csv"
-RESULT = "result.json"
-CHECKPOINT = "checkpoint.pt"
-MODEL = "model.pt"
-
-csv.field_size_limit(1 << 30)  # an error's text may be long
-
-LOCK_POLL_S = 0.002  # an append takes about 4 ms
 
 
 @dataclass
@@ -145,29 +120,6 @@ def run_id_of(run_dir: Path) -> str:
     return "r" + hashlib.sha256(str(run_dir.resolve()).encode()).hexdigest()[:9]
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file (the one a link leads to) whole or not at all, and onto the disk."""
-    path = path.resolve()
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(FileNotFoundError):  # a Ctrl-C may come just after the file is in its place
-            os.unlink(temporary)
-        raise
-
-
-def write_history(run_dir: Path, history: Sequence[EpochMetrics]) -> None:
-    names = [column.name for column in fields(EpochMetrics)]
-    rows = [[_cell(getattr(metrics, name)) for name in names] for metrics in history]
-    write_whole(run_dir / HISTORY, _lines([names, *rows]))
-
-
 def write_result(run_dir: Path, record: RunRecord) -> None:
     finite = {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
@@ -176,209 +128,14 @@ def write_result(run_dir: Path, record: RunRecord) -> None:
     write_whole(run_dir / RESULT, json.dumps(finite, indent=1, allow_nan=False) + "\n")
 
 
-def check_writable(run_dir: Path) -> None:
+def read_result(run_dir: Path) -> RunRecord:
     """
     Raises:
-        UserError: the directory takes no file of the size that a run writes.
+        UserError: result.json is missing or damaged; its cause is what was raised.
     """
+    path = run_dir / RESULT
     try:
-        with tempfile.TemporaryFile(dir=run_dir) as probe:
-            probe.write(b"\0" * (1 << 20))
-            probe.flush()
-            os.fsync(probe.fileno())
-    except OSError as error:
-        raise UserError(
-            f"hydra.run.dir={run_dir} cannot be written ({error.strerror}): "
-            "make room there, or choose another directory"
-        ) from error
-
-
-@dataclass
-class ResultsTable:
-    path: Path
-    lock: FileLock = field(init=False)
-
-    def __post_init__(self) -> None:
-        whole = self.path.resolve()
-        if not whole.name:
-            raise UserError(f"record.table={self.path} is no file: set record.table to one")
-        self.lock = FileLock(whole.with_name(f".{whole.name}.lock"), poll_interval=LOCK_POLL_S)
-
-    def check(self) -> None:
-        """Whether a row could be appended now; changes nothing that is there.
-
-        Raises:
-            UserError: the path is a directory, cannot be written, or holds another kind of table.
-        """
-        try:
-            if self.path.is_dir():
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.lock, self.path.open("ab"):
-                self._header()
-        except OSError as error:
-            raise self._unusable(error) from error
-
-    def append(self, record: RunRecord, *, replace: bool = False) -> None:
-        """Adds the run's row; with `replace`, in the place of an older row of the same run.
-
-        Raises:
-            UserError: as `check`.
-        """
-        self.extend([record], replace=replace)
-
-    def extend(self, records: Sequence[RunRecord], *, replace: bool = False) -> None:
-        """Adds several rows at once, as `append` does one."""
-        new = [{name: _cell(value) for name, value in record.row().items()} for record in records]
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.lock:
-                self._mend()
-                header = self._header()
-                missing = [name for row in new for name in row if name not in header]
-                if missing or replace:
-                    self._rewrite([*header, *dict.fromkeys(missing)], new, replace=replace)
-                    return
-                lines = _lines([row.get(name, "") for name in header] for row in new).encode()
-                with self.path.open("ab", buffering=len(lines) + 1) as file:  # so, one write
-                    file.write(lines)
-                    file.flush()
-                    os.fsync(file.fileno())
-        except OSError as error:
-            raise self._unusable(error) from error
-
-    def rows(self) -> list[dict[str, str]]:
-        """Every whole row as text; lines that do not fit the header are left out."""
-        return self._parse()[0]
-
-    def _parse(self) -> tuple[list[dict[str, str]], list[str]]:
-        """Rows, and the lines that are none. A row is a line, so a stray quote harms one only."""
-        if not self.path.exists():
-            return [], []
-        text = self.path.read_text(encoding="utf-8", errors="replace").replace("\0", "")
-        first, *lines = (line.rstrip("\r") for line in text.split("\n"))
-        header = next(csv.reader([first]), [])
-        rows, others = [], []
-        for line in filter(None, lines):
-            cells = next(csv.reader([line]))
-            if len(cells) == len(header):
-                rows.append(dict(zip(header, cells, strict=True)))
-            else:
-                others.append(line)
-        return rows, others
-
-    def _header(self) -> list[str]:
-        """The columns; none for a new or empty file."""
-        if not self.path.exists():
-            return []
-        with self.path.open("rb") as file:
-            line = file.readline()
-        if not line:
-            return []
-        header = next(csv.reader([line.decode("utf-8", errors="replace").strip()]), [])
-        if not {"run_id", "status"} <= set(header):
-            raise UserError(
-                f"record.table={self.path} is another kind of table (no columns run_id and "
-                "status): move it away, or set record.table to another file"
-            )
-        return header
-
-    def _mend(self) -> None:
-        """Sets a last line without its end aside, into `<table>.torn`."""
-        if not self.path.exists():
-            return
-        with self.path.open("r+b") as file:
-            size = file.seek(0, os.SEEK_END)
-            if size == 0 or _last_byte(file) == b"\n":
-                return
-            file.seek(0)
-            end = file.read().rfind(b"\n") + 1
-            self._header()  # a foreign table must be left as it is
-            file.seek(end)
-            self._set_aside([file.read()])
-            file.truncate(end)
-
-    def _rewrite(self, header: list[str], new: list[dict[str, str]], *, replace: bool) -> None:
-        """The same rows and new ones under a new header, missing cells empty."""
-        rows, others = self._parse()
-        if others:
-            self._set_aside([line.encode() for line in others])
-        if replace:
-            replaced = {row["run_id"] for row in new}
-            rows = [old for old in rows if old["run_id"] not in replaced]
-        lines = [[cells.get(name, "") for name in header] for cells in [*rows, *new]]
-        write_whole(self.path, _lines([header, *lines]))
-
-    def _set_aside(self, lines: list[bytes]) -> None:
-        aside = self.path.with_name(f"{self.path.name}.torn")
-        with aside.open("ab") as file:
-            file.writelines(line + b"\n" for line in lines)
-        log.warning(
-            "torn lines of %s, %d of them, are now in %s; if a run is missing, run "
-            "python -m mnist_sweep.report rebuild",
-            self.path,
-            len(lines),
-            aside,
-        )
-
-    def _unusable(self, error: OSError) -> UserError:
-        return UserError(
-            f"record.table={self.path} cannot be written ({error.strerror or error}): "
-            "set record.table to a file that can"
-        )
-
-
-def rebuild(table: ResultsTable, roots: Sequence[Path]) -> int:
-    """Writes the table anew from every result.json below `roots`; returns the number of runs.
-
-    The old table, if there is one, is kept as `<table>.bak`, `.bak2` and so on. A run whose
-    result.json cannot be read is named in a warning and left out.
-
-    Raises:
-        UserError: no run was found, or the table cannot be written.
-    """
-    table.check()
-    with table.lock:
-        found: dict[str, dict[str, Any]] = {}
-        for path in sorted(file for root in roots for file in root.rglob(RESULT)):
-            try:
-                row = json.loads(path.read_text(encoding="utf-8"))
-                found[row["run_id"]] = row
-            except (OSError, ValueError, TypeError, KeyError) as error:
-                log.warning("%s is left out: %r", path, error)
-        if not found:
-            raise UserError(f"no {RESULT} below {', '.join(map(str, roots))}: name other folders")
-        rows = sorted(found.values(), key=lambda row: str(row.get("started")))
-        header = list(dict.fromkeys(name for row in rows for name in row))
-        lines = [[_cell(row.get(name)) for name in header] for row in rows]
-        if table.path.stat().st_size:
-            shutil.copyfile(table.path, _free_name(table.path))
-        write_whole(table.path, _lines([header, *lines]))
-    return len(rows)
-
-
-def _free_name(path: Path) -> Path:
-    names = (path.with_name(f"{path.name}.bak{n}") for n in chain([""], count(2)))
-    return next(name for name in names if not name.exists())
-
-
-def _cell(value: Any) -> str:
-    """A value as one line of text; None, NaN and infinities are empty."""
-    if value is None or (isinstance(value, float) and not math.isfinite(value)):
-        return ""
-    if isinstance(value, float):
-        short = f"{value:.8g}"
-        return short if "." in short or "e" in short else f"{short}.0"  # a float to all readers
-    text = str(value).encode("utf-8", "backslashreplace").decode()  # file names may be no text
-    return " ".join(text.replace("\0", "").split())
-
-
-def _lines(rows: Iterable[Sequence[str]]) -> str:
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(rows)
-    return out.getvalue()
-
-
-def _last_byte(file: io.BufferedRandom) -> bytes:
-    file.seek(-1, os.SEEK_END)
-    return file.read(1)
+        return RunRecord.from_row(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:120] or type(error).__name__
+        raise UserError(f"{path} is damaged ({reason}); choose another run") from error

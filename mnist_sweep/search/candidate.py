@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from mnist_sweep.config import BudgetConfig
 from mnist_sweep.errors import BudgetError, UserError
 from mnist_sweep.experiment import build_model
+from mnist_sweep.identity import result_key
 from mnist_sweep.profile import Profile, check_budget, check_size, count_params, profile
-from mnist_sweep.runs.run import NO_PART_OF_RESULT, config_hash
 from mnist_sweep.search.composer import Composer
 from mnist_sweep.search.space import Space
 
@@ -41,7 +41,7 @@ class Candidate:
     @property
     def key(self) -> str:
         """A short name, the same for the same configuration and seed."""
-        return config_hash(self.config, NO_PART_OF_RESULT)
+        return result_key(self.config)
 
 
 class Candidates:

@@ -24,19 +24,15 @@ from optuna.samplers import BaseSampler, BruteForceSampler, GridSampler, RandomS
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
+from mnist_sweep.config import NotIn
 from mnist_sweep.errors import FailureError, UserError
 from mnist_sweep.experiment import build_loggers
+from mnist_sweep.identity import flat_config, keys
 from mnist_sweep.metrics import EpochMetrics
-from mnist_sweep.runs.record import (
-    RESULT,
-    ResultsTable,
-    RunRecord,
-    Status,
-    run_id_of,
-    write_result,
-    write_whole,
-)
-from mnist_sweep.runs.run import NO_PART_OF_RESULT, TrialInfo, flat_config, new_record
+from mnist_sweep.paths import RESULT, RESULTS_TABLE, SWEEP_CONFIG
+from mnist_sweep.runs.provenance import TrialInfo, new_record
+from mnist_sweep.runs.record import RunRecord, Status, read_result, run_id_of, write_result
+from mnist_sweep.runs.table import ResultsTable
 from mnist_sweep.search.candidate import Candidate, Candidates
 from mnist_sweep.search.composer import Composer
 from mnist_sweep.search.engines.pool import (
@@ -64,6 +60,7 @@ from mnist_sweep.search.progress import Progress
 from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.space import make_space
 from mnist_sweep.search.storage import open_storage
+from mnist_sweep.writing import write_whole
 
 OPTUNA_CLASSES = ["optuna.samplers.*", "optuna.pruners.*", "hydra_plugins.hydra_optuna_sweeper.*"]
 
@@ -78,9 +75,6 @@ ENUMERATE = (GridSampler, BruteForceSampler)
 """Samplers that are never stuck, and whose turn no random point may take."""
 
 WAIT_S = 0.5
-
-MAY_DIFFER = ("seed", *NO_PART_OF_RESULT)
-"""Settings that are not the same in all commands on one study."""
 
 
 class SearchInterrupted(KeyboardInterrupt):
@@ -127,7 +121,7 @@ class Controller:
         self.n_jobs = min(n_jobs, self.n_trials)
         self.tables = [
             ResultsTable(Path(self.base["record"]["table"])),
-            ResultsTable(self.sweep_dir / "results.csv"),
+            ResultsTable(self.sweep_dir / RESULTS_TABLE),
         ]
         for table in self.tables:
             table.check()
@@ -243,7 +237,7 @@ class Controller:
             "pruner",
         )
         now = {
-            **flat_config(self.base, (*MAY_DIFFER, *self.space.distributions)),
+            **flat_config(self.base, (*keys(NotIn.STUDY), *self.space.distributions)),
             **{f"hydra.sweeper.{key}": settings[key] for key in fixed},
             **{f"search of {key}": text for key, text in self.space.describe().items()},
         }
@@ -341,7 +335,7 @@ class Controller:
         """The sweep's config with its overrides, where Hydra's own sweeper leaves it."""
         config = deepcopy(self.config)
         hide_credentials(config)
-        write_whole(self.sweep_dir / "multirun.yaml", OmegaConf.to_yaml(config))
+        write_whole(self.sweep_dir / SWEEP_CONFIG, OmegaConf.to_yaml(config))
 
     @contextmanager
     def _signals(self) -> Any:
@@ -590,9 +584,7 @@ class Controller:
         """Ends a trial that nobody runs any more: as it ended, if it did, else to be retried."""
         self.running.pop(trial.number, None)
         found = {
-            seed: RunRecord.from_row(
-                json.loads((self._run_dir(trial.number, seed) / RESULT).read_text())
-            )
+            seed: read_result(self._run_dir(trial.number, seed))
             for seed in self.seeds
             if (self._run_dir(trial.number, seed) / RESULT).exists()
         }

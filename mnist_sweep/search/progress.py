@@ -16,12 +16,11 @@ from rich.progress import Progress as Bar
 from rich.table import Table
 from rich.text import Text
 
+from mnist_sweep.paths import BEST_TRIALS, RESULTS_TABLE
 from mnist_sweep.runs.console import WIDTH_WITHOUT_TERMINAL, duration
-from mnist_sweep.runs.record import write_whole
 from mnist_sweep.search.ledger import ERROR, NUM_PARAMS, OVERRIDES, STATUS, is_finished, is_rejected
 from mnist_sweep.search.settings import SearchSettings
-
-RESULTS = "optimization_results.yaml"
+from mnist_sweep.writing import write_whole
 
 STYLES = {"completed": "green", "pruned": "yellow", "failed": "red", "diverged": "red"}
 
@@ -161,8 +160,8 @@ class Progress:
             self._show_front(best)
         if best:
             text = OmegaConf.to_yaml(OmegaConf.create(results))
-            write_whole(self.sweep_dir / RESULTS, text)
-        self.note(f"table   {self.sweep_dir / 'results.csv'}")
+            write_whole(self.sweep_dir / BEST_TRIALS, text)
+        self.note(f"table   {self.sweep_dir / RESULTS_TABLE}")
 
     def _show_front(self, best: Sequence[FrozenTrial]) -> None:
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))

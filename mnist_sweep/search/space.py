@@ -7,15 +7,12 @@ from math import prod
 from typing import Any
 
 from hydra.errors import HydraException
-from hydra_plugins.hydra_optuna_sweeper._impl import (
-    OptunaSweeperImpl,
-    create_params_from_overrides,
-)
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
 from optuna.trial import Trial
 
 from mnist_sweep.errors import UserError
+from mnist_sweep.hydra_private import distributions_of, grid_values
 
 Conditions = Mapping[str, Mapping[str, Sequence[Any]]]
 Extender = Callable[[DictConfig, Trial], None]
@@ -62,7 +59,7 @@ class Space:
         grid = {}
         for name, distribution in self.distributions.items():
             try:
-                grid[name] = list(OptunaSweeperImpl._to_grid_sampler_choices(distribution))
+                grid[name] = list(grid_values(distribution))
             except ValueError as error:
                 raise UserError(
                     f"{name}=interval(...) has no end of values for hydra/sweeper/sampler=grid: "
@@ -86,7 +83,7 @@ class Space:
                     step = getattr(distribution, "step", None)
                     if step is None:
                         return None
-                    sizes.append(len(OptunaSweeperImpl._to_grid_sampler_choices(distribution)))
+                    sizes.append(len(grid_values(distribution)))
         return prod(sizes)
 
     def describe(self) -> dict[str, str]:
@@ -148,7 +145,7 @@ def make_space(
 def _parse(override: str) -> dict[str, BaseDistribution]:
     """Key -> what it varies over; empty for a fixed value."""
     try:
-        return dict(create_params_from_overrides([override])[0])
+        return distributions_of(override)
     except (HydraException, ValueError, AssertionError, RuntimeError) as error:
         text = " ".join(str(error).split()) or "no sweep that Optuna knows"
         if "low <= high" in text:

@@ -15,8 +15,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from mnist_sweep.errors import UserError
-
-JOURNAL = "study.journal"
+from mnist_sweep.paths import JOURNAL
 
 OPENING_ATTEMPTS = 10
 

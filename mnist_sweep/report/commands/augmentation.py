@@ -79,7 +79,8 @@ def _experiment_with(name: str, known: Sequence[str]) -> Any:
 
     from mnist_sweep.config import resolved
     from mnist_sweep.experiment import to_experiment
-    from mnist_sweep.paths import CONF, TARGETS
+    from mnist_sweep.paths import CONF
+    from mnist_sweep.whitelist import TARGETS
 
     parts = name.split("+")
     for part in parts:

@@ -11,9 +11,10 @@ import pandas as pd
 from rich.text import Text
 
 from mnist_sweep.errors import UserError, did_you_mean
-from mnist_sweep.report.analysis.leaderboard import METRICS, TRACK, counted, leaderboard
+from mnist_sweep.report.analysis.leaderboard import METRICS, counted, leaderboard
 from mnist_sweep.report.analysis.statistics import mcnemar_words, paired, unpaired, words
-from mnist_sweep.report.commands.leaderboard import make_console, rankings, show, track_name
+from mnist_sweep.report.analysis.tracks import TRACK, track_name
+from mnist_sweep.report.commands.leaderboard import make_console, rankings, show
 from mnist_sweep.report.read.load import SOURCES_HELP, load_results
 
 MIN_PREFIX = 3
@@ -137,7 +138,7 @@ def on_predictions(
 ) -> Iterator[str]:
     """A sentence for each common seed; a run whose net or data are gone is passed over, named."""
     from mnist_sweep.evaluate import predictions  # late: imports torch
-    from mnist_sweep.runs.saved import find_run
+    from mnist_sweep.runs.lookup import find_run
 
     common = sorted(first.index.intersection(second.index))
     if not common:

@@ -7,6 +7,7 @@ from mnist_sweep.errors import UserError
 from mnist_sweep.report.commands.output import add_output, save
 
 if TYPE_CHECKING:
+    from mnist_sweep.report.analysis.curves import RunCurve
     from mnist_sweep.runs.saved import SavedRun
 
 
@@ -26,21 +27,28 @@ def run(arguments: argparse.Namespace) -> None:
     """Loss and accuracy of each epoch."""
     from mnist_sweep.figures.curves import curves
     from mnist_sweep.figures.saving import check_suffix
-    from mnist_sweep.runs.saved import find_run
+    from mnist_sweep.runs.lookup import find_run
 
     check_suffix(arguments.output)
-    histories = {}
-    for found in map(find_run, arguments.run_names):
-        histories[_label(found)] = found.history()
-        if not histories[_label(found)]:
-            raise UserError(
-                f"run {found.record.run_id} ({found.record.status}) finished no epoch, so it has "
-                "no history; choose another run"
-            )
-    title = next(iter(histories)) if len(histories) == 1 else f"{len(histories)} runs"
-    save(curves(histories, title), arguments.output)
+    found = {}  # by run id: a run may be named twice
+    for run in map(find_run, arguments.run_names):
+        found[run.record.run_id] = _curve(run)
+    title = next(iter(found.values())).name if len(found) == 1 else f"{len(found)} runs"
+    save(curves(list(found.values()), title), arguments.output)
 
 
-def _label(run: "SavedRun") -> str:
-    record = run.record
-    return f"{record.groups.get('model')}, seed {record.seed} ({record.run_id})"
+def _curve(run: "SavedRun") -> "RunCurve":
+    """
+    Raises:
+        UserError: the run finished no epoch.
+    """
+    from mnist_sweep.report.analysis.curves import run_curve
+
+    record, history = run.record, run.history()
+    if not history:
+        raise UserError(
+            f"run {record.run_id} ({record.status}) finished no epoch, so it has no history; "
+            "choose another run"
+        )
+    name = f"{record.groups.get('model')}, seed {record.seed} ({record.run_id})"
+    return run_curve(record.run_id, name, history)

@@ -3,25 +3,22 @@
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 import pandas as pd
 
 from mnist_sweep.errors import UserError
-from mnist_sweep.report import tables
-from mnist_sweep.report.analysis.front import front, known_records
-from mnist_sweep.report.analysis.leaderboard import TRACK, leaderboard
-from mnist_sweep.report.commands.leaderboard import FORMATS, Ranking, track_name
+from mnist_sweep.report.analysis.front import FrontInfo, front_info, known_records, on_front
+from mnist_sweep.report.analysis.leaderboard import METRICS, leaderboard
+from mnist_sweep.report.analysis.tracks import TRACK, track_name
+from mnist_sweep.report.commands import leaderboard as tables
+from mnist_sweep.report.commands.leaderboard import FORMATS, Ranking
 from mnist_sweep.report.commands.output import add_output
 from mnist_sweep.report.read.load import SOURCES_HELP, load_results
 from mnist_sweep.report.read.where import ALIASES, chosen
 from mnist_sweep.report.wording import counted
 
-if TYPE_CHECKING:
-    from mnist_sweep.figures.front import FrontPanel
-
-COSTS = {"num_params": "parameters", "macs": "multiply-accumulates"}
-SCORES = ("val_acc", "test_acc")
+COSTS = ("num_params", "macs")
 
 MOST_TRACKS = 4
 """Panels of one picture."""
@@ -41,13 +38,13 @@ def add_front(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--cost",
         type=lambda name: ALIASES.get(name, name),
-        choices=list(COSTS),
+        choices=COSTS,
         default="num_params",
         help="of two equally good ones the one with less of it wins (default: num_params)",
     )
     parser.add_argument(
         "--score",
-        choices=SCORES,
+        choices=METRICS,
         help="its mean over seeds counts (default: val_acc where there is a validation set)",
     )
     parser.add_argument("--where", metavar="EXPR", help="only runs for which this holds")
@@ -61,7 +58,8 @@ def run(arguments: argparse.Namespace) -> None:
     cost = arguments.cost
     if arguments.output is not None:
         # Here, for a table needs no matplotlib.
-        from mnist_sweep.figures.front import front as draw
+        from mnist_sweep.figures.front import COSTS as COST_NAMES
+        from mnist_sweep.figures.front import front
         from mnist_sweep.figures.saving import check_suffix, save
 
         check_suffix(arguments.output)
@@ -79,14 +77,13 @@ def run(arguments: argparse.Namespace) -> None:
     if runs.attrs["skipped"]:
         notes.append(f"on reading: {runs.attrs['skipped']}")
     if arguments.output is not None:
-        panels = _panels(tracks[:MOST_TRACKS], cost, notes)
+        drawn = _with_near_records(tracks[:MOST_TRACKS], cost, notes)
         if len(tracks) > MOST_TRACKS:
             notes.append(
                 f"drawn are the {MOST_TRACKS} of {len(tracks)} tracks with most runs; --where "
                 "chooses others"
             )
-        figure = draw(panels, COSTS[cost], f"Accuracy against {COSTS[cost]}")
-        save(figure, arguments.output)
+        save(front(drawn, f"Accuracy against {COST_NAMES[cost]}"), arguments.output)
         notes.append(f"picture {arguments.output}")
     _print_fronts(tracks, cost, notes, arguments.format)
 
@@ -97,46 +94,33 @@ def _tracks_with_front(lines: pd.DataFrame, cost: str) -> Iterator[pd.DataFrame]
         score = str(track.ranked_by.iloc[0])
         usable = track[track[score].notna() & track[cost].notna()]
         if len(usable):
-            yield usable.assign(on_front=front(usable, cost, score)).sort_values(
+            yield usable.assign(on_front=on_front(usable, cost, score)).sort_values(
                 [cost, score, "label"], ascending=[True, False, True], kind="stable"
             )
 
 
-def _panels(tracks: Sequence[pd.DataFrame], cost: str, notes: list[str]) -> "list[FrontPanel]":
-    """The tracks as the picture takes them. notes: gets what is not drawn, and why."""
-    from mnist_sweep.figures.front import FrontPanel
-
-    records = known_records()
-    size = records.num_params.fillna(records.max_params)
+def _with_near_records(
+    tracks: Sequence[pd.DataFrame], cost: str, notes: list[str]
+) -> list[FrontInfo]:
+    """The tracks as the picture takes them, each with the records that are not far from its
+    nets. notes: gets what is not drawn, and why."""
     low = min(float(track[cost].min()) for track in tracks) / 2
     high = max(float(track[cost].max()) for track in tracks) * 2
-    panels, drawn = [], False
-    for track in tracks:
-        first = track.iloc[0]
-        score = first.ranked_by.removesuffix("_mean")
-        points = pd.DataFrame(
-            {
-                "label": track.label,
-                "cost": track[cost].astype(float),
-                "mean": track[f"{score}_mean"],
-                "sd": track[f"{score}_sd"],
-                "on_front": track.on_front,
-            }
-        )
-        comparable = score == "test_acc" and first.data == "mnist" and cost == "num_params"
-        near = records[size.between(low, high)] if comparable else None
-        panels.append(FrontPanel(track_name(first), score, points, near))
-        drawn |= comparable
-    if not drawn:
+    far = [record for record in known_records() if not low <= record.size <= high]
+    infos = [front_info(track, cost) for track in tracks]
+    if not any(info.records_beside(info.score) for info in infos):
         notes.append(
             "known records are not drawn: they are test accuracies on MNIST against num_params"
         )
-    elif outside := int((~size.between(low, high)).sum()):
+    elif far:
         notes.append(
-            f"{counted(outside, 'known record')} not drawn: under {low:,.0f} or over {high:,.0f} "
-            "parameters"
+            f"{counted(len(far), 'known record')} not drawn: under {low:,.0f} or over "
+            f"{high:,.0f} parameters"
         )
-    return panels
+    return [
+        replace(info, records=tuple(record for record in info.records if record not in far))
+        for info in infos
+    ]
 
 
 def _print_fronts(

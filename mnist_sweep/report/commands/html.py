@@ -10,7 +10,7 @@ from mnist_sweep.report.page.make import make_page
 from mnist_sweep.report.read.load import SOURCES_HELP, load_results
 from mnist_sweep.report.read.where import chosen
 from mnist_sweep.report.wording import counted, statuses
-from mnist_sweep.runs.record import write_whole
+from mnist_sweep.writing import write_whole
 
 SUFFIXES = (".html", ".htm")
 

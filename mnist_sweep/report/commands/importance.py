@@ -27,14 +27,13 @@ def run(arguments: argparse.Namespace) -> None:
 
     check_suffix(arguments.output)
     study = read_study(find_search(arguments.source), arguments.storage)
-    objective = study.objective(arguments.objective)
-    found = importances(study, objective)
-    title = f"Search {study.folder.name}: what matters for {objective}"
-    figure = importance(found.shares, found.chance, title, found.note)
+    found = importances(study, study.objective(arguments.objective))
+    title = f"Search {study.folder.name}: what matters for {found.objective}"
+    figure = importance(found, title)
     _print_table(
         ("parameter", "importance", f"chance ({CHANCE:.0%})", ""),
         [
-            (name, f"{share:.1%}", f"{found.chance[name]:.1%}", "*" * (share > found.chance[name]))
+            (name, f"{share:.1%}", f"{found.chance[name]:.1%}", "*" * found.is_above_chance(name))
             for name, share in found.shares.items()
         ],
     )

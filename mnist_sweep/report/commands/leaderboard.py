@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.text import Text
 
 from mnist_sweep.errors import UserError
-from mnist_sweep.report.analysis.leaderboard import METRICS, TRACK, leaderboard
+from mnist_sweep.report.analysis.leaderboard import METRICS, leaderboard
+from mnist_sweep.report.analysis.tracks import TRACK, track_name
 from mnist_sweep.report.read.load import SOURCES_HELP, load_results
 from mnist_sweep.report.read.where import chosen
 
@@ -57,21 +58,6 @@ def rankings(lines: pd.DataFrame, top: int = 0) -> Iterator[Ranking]:
     for _, track in lines.groupby(TRACK, dropna=False, sort=False):
         shown = track.head(top) if top else track
         yield Ranking(_title(track), _columns(track, shown), len(track), _of_the_first(track))
-
-
-def track_name(line: Any) -> str:
-    """What the runs of a track have in common. line: has TRACK's columns as attributes."""
-    images = [
-        f"{count:,} {kind}"
-        for kind, count in (("val", line.val_images), ("test", line.test_images))
-        if not pd.isna(count)
-    ]
-    parts = [
-        *("?" if pd.isna(name) else str(name) for name in (line.data, line.protocol)),
-        *([f"{' and '.join(images)} images"] if images else []),
-        *([] if pd.isna(line.debug) else [f"debug={line.debug}"]),
-    ]
-    return ", ".join(parts)
 
 
 def _title(track: pd.DataFrame) -> str:

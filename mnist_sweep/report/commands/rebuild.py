@@ -4,7 +4,8 @@ import argparse
 from pathlib import Path
 
 from mnist_sweep.errors import UserError
-from mnist_sweep.runs.record import ResultsTable, rebuild
+from mnist_sweep.runs.rebuild import rebuild
+from mnist_sweep.runs.table import ResultsTable
 
 
 def add_rebuild(parser: argparse.ArgumentParser) -> None:

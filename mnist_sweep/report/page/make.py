@@ -1,8 +1,8 @@
 """The report as one HTML page that needs nothing else.
 
-What can be text is text in the page (static/page.html.j2); the runs, the curves and the points of the
-plots go along as JSON, out of which static/page.js makes the table, the panels and, with plotly, the
-plots. The page's policy lets no other script run and no request out.
+What can be text is text in the page (static/page.html.j2); the runs, the curves and the points of
+the plots go along as JSON, out of which static/page.js makes the table, the panels and, with
+plotly, the plots. The page's policy lets no other script run and no request out.
 """
 
 import base64
@@ -10,6 +10,7 @@ import gzip
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import cache
 from importlib.resources import files
@@ -23,9 +24,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from mnist_sweep import __version__
 from mnist_sweep.errors import UserError
-from mnist_sweep.report.analysis.front import front, known_records
-from mnist_sweep.report.analysis.leaderboard import METRICS, TRACK, leaderboard
-from mnist_sweep.report.commands.leaderboard import percent, span, track_name
+from mnist_sweep.report.analysis.front import known_records, on_front
+from mnist_sweep.report.analysis.leaderboard import METRICS, leaderboard
+from mnist_sweep.report.analysis.tracks import TRACK, track_name
+from mnist_sweep.report.commands.leaderboard import percent, span
 from mnist_sweep.report.page.columnar import columnar
 from mnist_sweep.report.page.net import draw
 from mnist_sweep.report.page.searches import commands, searches
@@ -257,12 +259,14 @@ def _front(lines: pd.DataFrame) -> dict[str, Any]:
     points = lines[lines.num_params.notna() & (lines.num_params > 0)].copy()
     scores = [metric for metric in METRICS if points[f"{metric}_mean"].notna().any()]
     for metric in METRICS:
-        points[f"{metric}_front"] = front(points, score=f"{metric}_mean")
+        points[f"{metric}_front"] = on_front(points, "num_params", f"{metric}_mean")
     num_configs = len(points)
     points = _thinned(points)
     best = points[points[f"{score}_front"]].sort_values("num_params")
     of_all_mnist = text(first.data) == "mnist" and text(first.test_images) == "10000"
-    known = known_records() if of_all_mnist and pd.isna(first.debug) else pd.DataFrame()
+    known = pd.DataFrame(map(asdict, known_records()))
+    if not of_all_mnist or not pd.isna(first.debug):
+        known = known.head(0)
     return {
         "title": title,
         "score": score,

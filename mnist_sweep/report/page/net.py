@@ -36,8 +36,8 @@ def draw(run: SavedRun) -> dict[str, Any]:
     from hydra.utils import execution_whitelist
 
     from mnist_sweep.experiment import build_model
-    from mnist_sweep.paths import TARGETS
     from mnist_sweep.profile import profile
+    from mnist_sweep.whitelist import TARGETS
 
     config = run.config()
     try:

@@ -189,9 +189,9 @@ def _importance(
     if run is None:
         return [], "The search’s directory is not here, so it cannot be told."
     # Here, so that a page without a search to explain imports no optuna.
+    from mnist_sweep.paths import JOURNAL
     from mnist_sweep.report.analysis.importance import importances
     from mnist_sweep.report.read.study import read_study
-    from mnist_sweep.search.storage import JOURNAL
 
     folder = next((f for f in run.run_dir.parents if (f / JOURNAL).is_file()), None)
     if folder is None:

@@ -3,15 +3,15 @@
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from itertools import chain, islice
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.metrics import EpochMetrics
-from mnist_sweep.runs.record import RESULT
-from mnist_sweep.runs.saved import SavedRun, find_run, places
+from mnist_sweep.runs.lookup import in_its_place
+from mnist_sweep.runs.saved import SavedRun
 
 MOST_TRIED = 20  # of runs that may be gone, to find one that is here
 
@@ -42,12 +42,10 @@ class RunFolders:
         recorded = self.recorded.get(run_id, "")
         if not recorded:
             return
-        for folder in chain.from_iterable(places(recorded, table) for table in self.tables):
-            if (folder / RESULT).is_file():
-                with suppress(UserError):
-                    run = find_run(str(folder))
-                    if run.record.run_id == run_id:
-                        yield run
+        for table in self.tables:
+            with suppress(UserError):
+                if (run := in_its_place(run_id, recorded, table)) is not None:
+                    yield run
 
     def history(self, run_id: str) -> list[EpochMetrics]:
         """Empty where the run or its history is gone or damaged."""

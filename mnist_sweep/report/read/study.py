@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_sweep.errors import UserError
-from mnist_sweep.runs.record import ResultsTable
+from mnist_sweep.runs.table import ResultsTable
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -109,8 +109,9 @@ def read_study(folder: Path, url: str | None) -> SearchStudy:
     """
     import optuna
 
+    from mnist_sweep.paths import JOURNAL
     from mnist_sweep.search.ledger import is_finished
-    from mnist_sweep.search.storage import JOURNAL, open_storage, without_credentials
+    from mnist_sweep.search.storage import open_storage, without_credentials
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     where = str(folder / JOURNAL) if url is None else without_credentials(url)

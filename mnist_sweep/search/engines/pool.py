@@ -26,13 +26,13 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.metrics import EpochMetrics
+from mnist_sweep.paths import JOB_OUTPUT
+from mnist_sweep.runs.attempt import PrunedError
+from mnist_sweep.runs.provenance import TrialInfo
 from mnist_sweep.runs.record import RunRecord
-from mnist_sweep.runs.run import PrunedError, TrialInfo, run_trial
+from mnist_sweep.runs.run import run_trial
 from mnist_sweep.search.composer import Composer
 from mnist_sweep.search.storage import without_credentials
-
-OUTPUT = "output.log"
-"""In the run directory: what a single run would print."""
 
 GRACE_S = 10.0
 """Time that a worker has to write its record when told to stop."""
@@ -94,7 +94,7 @@ def execute(job: Job, context: SweepContext, composer: Composer, on_epoch: OnEpo
             return run_trial(cfg, job.info, after_epoch)
 
         with (
-            (run_dir / OUTPUT).open("a", encoding="utf-8", buffering=1) as output,
+            (run_dir / JOB_OUTPUT).open("a", encoding="utf-8", buffering=1) as output,
             redirect_stdout(output),
             redirect_stderr(output),
         ):

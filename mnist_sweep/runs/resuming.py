@@ -1,0 +1,44 @@
+"""Going on with a run that was cut short: whether it is the same, and its checkpoint."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from mnist_sweep.config import NotIn, resolved
+from mnist_sweep.data import Dataset
+from mnist_sweep.errors import UserError
+from mnist_sweep.identity import differing, keys
+from mnist_sweep.paths import CHECKPOINT
+from mnist_sweep.runs.saved import read_config
+from mnist_sweep.train import save_whole
+
+
+def take_over(earlier: Path, checkpoint: Path, config: Mapping[str, Any], data: Dataset) -> bool:
+    """Copies the checkpoint of `earlier` if that was a run of this config and data set.
+
+    Where it left none, or that is damaged, the run starts over.
+    """
+    try:
+        content = torch.load(earlier / CHECKPOINT, weights_only=True)
+        before = resolved(read_config(earlier))
+        if differing(before, config, keys(NotIn.RESULT)) or content["data"] != data.name:
+            return False
+    except Exception:  # torch.load raises nearly anything on a damaged file
+        return False
+    save_whole(content, checkpoint)
+    return True
+
+
+def check_same_config(config: Mapping[str, Any], run_dir: Path) -> None:
+    """
+    Raises:
+        UserError: the run in this directory was begun with another configuration.
+    """
+    changed = differing(resolved(read_config(run_dir)), config, keys(NotIn.HASH))
+    if changed:
+        raise UserError(
+            f"resume={run_dir}: the config files have changed since that run began "
+            f"({', '.join(changed)}); restore them, or start a new run"
+        )

@@ -1,0 +1,27 @@
+"""The one way to write a file whole."""
+
+import os
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes a file (the one a link leads to) whole or not at all, and onto the disk.
+
+    Raises:
+        OSError: it cannot be written; what was there still is.
+    """
+    path = path.resolve()
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content.encode() if isinstance(content, str) else content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(FileNotFoundError):  # a Ctrl-C may come just after the file is in its place
+            os.unlink(temporary)
+        raise
