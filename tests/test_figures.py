@@ -132,6 +132,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
     "front": lambda: draw_front(
         [track([*NETS, (NASTY, 500, 0.9, 0.01)], "test_acc", title=NASTY, records=known_records())],
         NASTY,
+        "parameters",
     ),
     "parallel": lambda: draw_parallel(
         ParallelInfo(
@@ -410,7 +411,7 @@ def test_known_records_are_of_their_class() -> None:
 
 
 def test_the_front_shows_every_configuration_with_its_spread() -> None:
-    figure = draw_front([track(NETS)], "Front")
+    figure = draw_front([track(NETS)], "Front", "parameters")
     [axes] = figure.axes
     drawn = lines(axes)
     assert points_of(drawn["on the front"]) == [(1000, 97.0), (4000, 99.0), (19_000, 99.5)]
@@ -427,14 +428,14 @@ def test_the_front_shows_every_configuration_with_its_spread() -> None:
 
 
 def test_a_bar_ends_at_all_right() -> None:
-    figure = draw_front([track([("a", 10, 0.999, 0.01)])], "")
+    figure = draw_front([track([("a", 10, 0.999, 0.01)])], "", "parameters")
     [bar] = strokes_of(figure.axes[0])
     assert bar[:, 1].tolist() == pytest.approx([98.9, 100])
 
 
 def test_records_and_claims_are_told_apart() -> None:
     records = known_records()
-    figure = draw_front([track(NETS, "test_acc", records=records)], "")
+    figure = draw_front([track(NETS, "test_acc", records=records)], "", "parameters")
     drawn = lines(figure.axes[0])
     credible, claim = drawn["known record, credible"], drawn["claim: peak picked on test"]
     for line, kind in ((credible, "credible"), (claim, "claim")):
@@ -444,7 +445,7 @@ def test_records_and_claims_are_told_apart() -> None:
         assert all(low < record.size < high for record in chosen)
     assert credible.get_markerfacecolor() != "none" and claim.get_markerfacecolor() == "none"
     assert {"known record, credible", "claim: peak picked on test"} <= set(legend_of(figure))
-    by_val = draw_front([track(NETS, records=records)], "")
+    by_val = draw_front([track(NETS, records=records)], "", "parameters")
     assert "claim" not in " ".join(legend_of(by_val)), "test accuracies, beside validation"
 
 
@@ -460,7 +461,7 @@ def test_names_on_the_front_cover_neither_each_other_nor_points(
     nets: list[tuple[int, float, float]],
 ) -> None:
     rows = [(f"a rather long name {n}", *net) for n, net in enumerate(nets)]
-    figure = draw_front([track(rows)], "")
+    figure = draw_front([track(rows)], "", "parameters")
     [axes] = figure.axes
     names = [text for text in axes.texts if text.get_text()]
     extents = boxes(figure, names)
@@ -476,7 +477,7 @@ def test_names_on_the_front_cover_neither_each_other_nor_points(
 
 @pytest.mark.parametrize("count", [1, 2])
 def test_few_and_equal_points_have_limits_too(count: int) -> None:
-    figure = draw_front([track([("a", 5000, 0.99, math.nan)] * count)], "")
+    figure = draw_front([track([("a", 5000, 0.99, math.nan)] * count)], "", "parameters")
     (left, right), (low, high) = figure.axes[0].get_xlim(), figure.axes[0].get_ylim()
     assert left < 5000 < right and low < 99 < high
     assert len(figure.axes[0].get_xticks()) >= 2

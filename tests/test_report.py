@@ -23,18 +23,17 @@ from mnist_sweep.errors import UserError, exit_code
 from mnist_sweep.paths import CONF
 from mnist_sweep.report import load_results
 from mnist_sweep.report.__main__ import COMMANDS, main
-from mnist_sweep.report.analysis.leaderboard import leaderboard
+from mnist_sweep.report.analysis.comparison import mcnemar_sentence, over_seeds, sentence
 from mnist_sweep.report.analysis.statistics import (
     half_width,
     mcnemar,
-    mcnemar_words,
     paired,
     summarize,
     unpaired,
-    words,
 )
 from mnist_sweep.report.analysis.tracks import TRACK
-from mnist_sweep.report.commands.compare import configuration, over_seeds
+from mnist_sweep.report.commands.compare import configuration
+from mnist_sweep.report.leaderboard import leaderboard
 from mnist_sweep.report.read.load import GROUPS
 from mnist_sweep.report.read.where import where
 from mnist_sweep.runs.record import RunRecord, write_result
@@ -352,7 +351,7 @@ AHEAD = "A is ahead by 0.01 points on each of 5 seeds; without any spread no tes
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "sentence"),
+    ("a", "b", "said"),
     [
         (
             [0.9950, 0.9953, 0.9949, 0.9951, 0.9952],
@@ -366,16 +365,16 @@ AHEAD = "A is ahead by 0.01 points on each of 5 seeds; without any spread no tes
         ([0.9], [0.8], "nothing can be said from 5 seeds: at least two runs of each are needed"),
     ],
 )
-def test_a_difference_in_words(a: list[float], b: list[float], sentence: str) -> None:
-    assert words(paired(a, b), ("A", "B"), "5 seeds") == sentence
+def test_a_difference_in_words(a: list[float], b: list[float], said: str) -> None:
+    assert sentence(paired(a, b), ("A", "B"), "5 seeds") == said
 
 
 def test_mcnemar_in_words() -> None:
-    assert mcnemar_words(10, 12, ("A", "B")) == (
+    assert mcnemar_sentence(10, 12, ("A", "B")) == (
         "no difference shown: A alone is right on 10 images, B alone on 12 (p = 0.83)"
     )
-    assert mcnemar_words(0, 30, ("A", "B")).startswith("B is better: ")
-    assert mcnemar_words(0, 0, ("A", "B")).startswith("no difference shown: ")
+    assert mcnemar_sentence(0, 30, ("A", "B")).startswith("B is better: ")
+    assert mcnemar_sentence(0, 0, ("A", "B")).startswith("no difference shown: ")
 
 
 # The leaderboard
@@ -946,7 +945,7 @@ def test_two_configurations_are_compared_on_seeds_and_on_predictions(
     for metric in ("val_acc", "test_acc"):
         values = runs.set_index("run_id")[metric]
         a, b = values[ours].tolist(), values[others].tolist()
-        assert f"{metric} {words(paired(a, b), names, '2 common seeds')}" in text
+        assert f"{metric} {sentence(paired(a, b), names, '2 common seeds')}" in text
     assert f"seed 1: not tested: run {ours[1]} " in text and "model.pt" in text
     right = []
     for run_id in (ours[0], others[0]):
@@ -955,7 +954,7 @@ def test_two_configurations_are_compared_on_seeds_and_on_predictions(
         right.append((made.label == made.prediction).to_numpy())
         assert right[-1].mean() == pytest.approx(row.test_acc, abs=1e-6)
     only = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-    assert f"seed 0: {mcnemar_words(*only, names)}" in text
+    assert f"seed 0: {mcnemar_sentence(*only, names)}" in text
 
 
 def test_a_trial_that_was_run_again_keeps_its_name() -> None:
@@ -983,7 +982,7 @@ def test_a_run_is_named_in_many_ways(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "sentence"),
+    ("first", "second", "expected"),
     [
         ({0: 0.99}, {0: 0.98}, "nothing can be said from 1 common seed: train both with the same"),
         ({0: 0.99, 1: 0.98}, {2: 0.98}, "nothing can be said from 0 common seeds"),
@@ -993,11 +992,11 @@ def test_a_run_is_named_in_many_ways(tmp_path: Path) -> None:
     ],
 )
 def test_what_can_be_said_depends_on_the_seeds(
-    first: dict[int, float], second: dict[int, float], sentence: str
+    first: dict[int, float], second: dict[int, float], expected: str
 ) -> None:
     both = [
         pd.DataFrame({"val_acc": one, "test_acc": math.nan}, index=pd.Index(one, name="seed"))
         for one in (first, second)
     ]
     [said] = over_seeds(both[0], both[1], ("A", "B"))
-    assert said.startswith("val_acc   ") and sentence in said
+    assert said.startswith("val_acc   ") and expected in said

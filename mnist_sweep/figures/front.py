@@ -18,13 +18,13 @@ from mnist_sweep.figures.saving import boxes_for_unknown_glyphs
 from mnist_sweep.figures.style import BLUE, GREY, ORANGE, SKY, WIDTH, styled
 from mnist_sweep.report.analysis.front import FrontInfo, KnownRecord
 
-COSTS = {"num_params": "parameters", "macs": "multiply-accumulates"}
-
 
 @styled
-def front(tracks: Sequence[FrontInfo], title: str) -> Figure:
-    """Score against cost, a panel for each track, all by the same cost; the configurations on the
-    front are named."""
+def front(tracks: Sequence[FrontInfo], title: str, cost: str) -> Figure:
+    """Score against cost, a panel for each track; the configurations on the front are named.
+
+    cost: what all tracks' cost is called.
+    """
     figure = Figure(figsize=(WIDTH, 1.1 + 3.5 * len(tracks)), layout="constrained")
     grid = figure.subplots(len(tracks), 1, squeeze=False, sharex=True)
     left, right = log_limits(
@@ -41,7 +41,7 @@ def front(tracks: Sequence[FrontInfo], title: str) -> Figure:
         axes.set_ylabel(f"{track.score}, %")
         axes.set_title(wrapped(track.title, 90), fontsize=9.5, fontweight="normal")
     plain_log_ticks(grid.flat[-1].xaxis, (left, right))
-    grid.flat[-1].set_xlabel(COSTS[tracks[0].cost])
+    grid.flat[-1].set_xlabel(cost)
     headline(figure, title)
     legend(figure, list(keys.values()))
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]

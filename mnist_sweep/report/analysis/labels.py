@@ -71,23 +71,23 @@ def _of_choices(track: pd.DataFrame) -> list[str]:
     groups = {*choices, *TRACK, *NOT_TELLING, "seed"}
     for label, places in alike.items():
         if len(places) > 1:
-            words = [_words(overrides[place]) for place in places]
-            common = set(words[0]).intersection(*words[1:])
-            for place, own in zip(places, words, strict=True):
-                differing = (word for word in own if word not in common)
+            split = [_split(overrides[place]) for place in places]
+            common = set(split[0]).intersection(*split[1:])
+            for place, own in zip(places, split, strict=True):
+                differing = (override for override in own if override not in common)
                 labels[place] = " ".join([label, *_settings(differing, groups)])
     return labels
 
 
-def _words(overrides: str) -> list[str]:
-    """Of a command line. shlex would take ten times as long."""
+def _split(overrides: str) -> list[str]:
+    """Those of a command line. shlex would take ten times as long."""
     return re.findall(r"(?:'[^']*'|[^\s'])+", overrides) if "'" in overrides else overrides.split()
 
 
-def _settings(words: Iterable[str], groups: Collection[str]) -> Iterator[str]:
+def _settings(overrides: Iterable[str], groups: Collection[str]) -> Iterator[str]:
     """`model=x`, `optimizer.lr=0.1`, `seed=1` -> `lr=0.1`: what is neither a choice nor a seed."""
-    for word in words:
-        key, _, value = word.replace("'", "").partition("=")
+    for override in overrides:
+        key, _, value = override.replace("'", "").partition("=")
         group, _, rest = key.partition(".")
         if key not in groups and group != "hydra":
             yield f"{rest if group in groups else key}={value}"

@@ -15,6 +15,8 @@ from mnist_sweep.report.read.load import DTYPES
 from mnist_sweep.report.read.where import ALIASES
 
 METRICS = ["val_acc", "test_acc"]
+STATISTICS = ["mean", "sd", "low", "high", "min", "max"]
+"""Of each metric there is a column for each of these, <metric>_<statistic>."""
 
 WATCHED = ("test_acc_peak", "test_peak_epoch")
 """Picked on test, so nothing goes by them."""

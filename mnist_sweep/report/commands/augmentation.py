@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from mnist_sweep.errors import UserError, did_you_mean
-from mnist_sweep.report.commands.output import add_output, save
+from mnist_sweep.report.commands.arguments import add_picture
+from mnist_sweep.report.commands.picture import save_picture
 from mnist_sweep.report.wording import counted
 
 DRAWS = 2
@@ -25,7 +26,7 @@ def add_augmentation(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[,NAME]",
         help="choices of augmentation (default: all); a+b is one after the other",
     )
-    add_output(parser, default="augmentation.png")
+    add_picture(parser, default="augmentation.png")
     parser.set_defaults(run=run)
 
 
@@ -58,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
             draws.append(_pixels(augmented))
         rows[name] = np.stack(draws)
     title = f"Augmentations of {data.name}, {counted(DRAWS, 'draw')} each"
-    save(augmentation(rows, title), arguments.output)
+    save_picture(augmentation(rows, title), arguments.output)
 
 
 def _augmentations(*, also_of_recipes: bool = False) -> list[str]:

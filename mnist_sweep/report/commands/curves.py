@@ -4,7 +4,8 @@ import argparse
 from typing import TYPE_CHECKING
 
 from mnist_sweep.errors import UserError
-from mnist_sweep.report.commands.output import add_output, save
+from mnist_sweep.report.commands.arguments import add_picture
+from mnist_sweep.report.commands.picture import save_picture
 
 if TYPE_CHECKING:
     from mnist_sweep.report.analysis.curves import RunCurve
@@ -19,7 +20,7 @@ def add_curves(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "run_names", nargs="+", metavar="RUN", help="run id or its beginning, study/trial, or path"
     )
-    add_output(parser, default="curves.png")
+    add_picture(parser, default="curves.png")
     parser.set_defaults(run=run)
 
 
@@ -34,7 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
     for run in map(find_run, arguments.run_names):
         found[run.record.run_id] = _curve(run)
     title = next(iter(found.values())).name if len(found) == 1 else f"{len(found)} runs"
-    save(curves(list(found.values()), title), arguments.output)
+    save_picture(curves(list(found.values()), title), arguments.output)
 
 
 def _curve(run: "SavedRun") -> "RunCurve":

@@ -2,8 +2,9 @@
 
 import argparse
 
-from mnist_sweep.report.commands.output import add_output, save
-from mnist_sweep.report.read.study import add_search, add_study, find_search, read_study
+from mnist_sweep.report.commands.arguments import add_picture, add_search, add_study
+from mnist_sweep.report.commands.picture import save_picture
+from mnist_sweep.report.read.study import find_search, read_study
 from mnist_sweep.report.wording import counted
 
 
@@ -11,7 +12,7 @@ def add_parallel(parser: argparse.ArgumentParser) -> None:
     parser.description = "What each trial of a search chose for each parameter, and its result."
     add_search(parser)
     add_study(parser)
-    add_output(parser, default="parallel.png")
+    add_picture(parser, default="parallel.png")
     parser.set_defaults(run=run)
 
 
@@ -26,6 +27,6 @@ def run(arguments: argparse.Namespace) -> None:
     found = parallel_info(study, study.objective(arguments.objective))
     num_trials = counted(len(found.values), "trial")
     title = f"Search {study.folder.name}: {num_trials} by {found.objective}"
-    save(parallel(found, title), arguments.output)
+    save_picture(parallel(found, title), arguments.output)
     if study.note:
         print(study.note)

@@ -2,15 +2,16 @@
 
 import argparse
 
-from mnist_sweep.report.commands.output import add_output, save
-from mnist_sweep.report.read.study import add_search, find_search
+from mnist_sweep.report.commands.arguments import add_picture, add_search
+from mnist_sweep.report.commands.picture import save_picture
+from mnist_sweep.report.read.study import find_search
 from mnist_sweep.report.wording import counted
 
 
 def add_pruned(parser: argparse.ArgumentParser) -> None:
     parser.description = "val_acc of all trials of a search, each to the epoch where it ended."
     add_search(parser)
-    add_output(parser, default="pruned.png")
+    add_picture(parser, default="pruned.png")
     parser.set_defaults(run=run)
 
 
@@ -25,7 +26,7 @@ def run(arguments: argparse.Namespace) -> None:
     found = pruned_info(folder)
     num_runs = counted(len(found.trials), "run")
     title = f"Search {folder.name}: validation accuracy of {num_runs}"
-    save(pruned(found, title), arguments.output)
+    save_picture(pruned(found, title), arguments.output)
     if found.left_out:
         print(
             f"left out: {counted(found.left_out, 'run')} that finished no epoch, or whose files "

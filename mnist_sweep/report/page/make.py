@@ -24,7 +24,6 @@ from mnist_sweep.report.analysis.invocations import invocations
 from mnist_sweep.report.analysis.leaderboard import leaderboard
 from mnist_sweep.report.analysis.searches import searches
 from mnist_sweep.report.analysis.tracks import TRACK
-from mnist_sweep.report.commands.leaderboard import percent
 from mnist_sweep.report.page import bundle
 from mnist_sweep.report.page.columnar import columnar
 from mnist_sweep.report.page.curves import CurvesSection
@@ -37,7 +36,7 @@ from mnist_sweep.report.page.searches import SearchSection
 from mnist_sweep.report.page.summary import ranking_summaries, tiles
 from mnist_sweep.report.read.folders import RunFolders
 from mnist_sweep.report.read.where import VOCABULARY
-from mnist_sweep.report.wording import statuses
+from mnist_sweep.report.wording import percent, statuses
 
 TEMPLATES = Path(__file__).with_name("templates")
 

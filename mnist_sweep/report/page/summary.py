@@ -8,8 +8,7 @@ import pandas as pd
 
 from mnist_sweep.report.analysis.leaderboard import METRICS
 from mnist_sweep.report.analysis.tracks import track_name
-from mnist_sweep.report.commands.leaderboard import percent, span
-from mnist_sweep.report.wording import counted, duration, text
+from mnist_sweep.report.wording import counted, duration, percent, span, text
 
 MOST_LINES = 15  # of the first ranking
 MOST_LINES_OF_OTHERS = 6
