@@ -14,7 +14,7 @@ from mnist_sweep.errors import UserError
 from mnist_sweep.report.analysis.leaderboard import leaderboard
 from mnist_sweep.report.commands.arguments import add_format, add_sources, add_where
 from mnist_sweep.report.read.load import load_results
-from mnist_sweep.report.read.where import chosen
+from mnist_sweep.report.read.where import HELP, chosen
 from mnist_sweep.report.text.formats import as_csv, as_json, latex, markdown
 from mnist_sweep.report.text.rankings import how_to_read, rankings
 from mnist_sweep.report.text.terminal import make_console, show_all
@@ -37,16 +37,17 @@ def add_leaderboard(parser: argparse.ArgumentParser) -> None:
         "standard deviation over the seeds, and the 95 % interval of the mean. Other data, "
         "protocols, evaluation sets and debug choices have rankings of their own."
     )
-    parser.epilog = """examples:
+    parser.epilog = (
+        """examples:
   python -m mnist_sweep.report
   python -m mnist_sweep.report multirun/2026-11-21/10-00-00
   python -m mnist_sweep.report --by model,optimizer --where 'params < 8000' --format md
   python -m mnist_sweep.report --where "model == 'ds_cnn' and seed in [0, 1]" --sort num_params:asc
   python -m mnist_sweep.report --where "'affine' in augmentation and debug == None" -o table.tex
 
-EXPR takes columns, numbers, 'text', None (a missing value), == != < <= > >=, in, and, or, not,
-+ - * / and ( ). Accuracies are fractions of 1: val_acc > 0.99. What is divided by zero is missing.
-A column whose name is no identifier stands in `backticks`."""
+"""
+        + HELP
+    )
     add_sources(parser)
     parser.add_argument(
         "--by", metavar="A,B", default="", help="one line for each combination of these columns"
