@@ -28,7 +28,6 @@ from mnist_sweep.report.analysis.statistics import (
     half_width,
     mcnemar,
     paired,
-    summarize,
     unpaired,
 )
 from mnist_sweep.report.analysis.tracks import TRACK
@@ -272,7 +271,7 @@ def test_a_table_without_runs_is_refused_with_a_remedy(
 
 
 @pytest.mark.parametrize("seed", range(50))
-def test_statistics_agree_with_scipy_on_random_tables(seed: int) -> None:
+def test_means_and_intervals_agree_with_scipy_on_random_tables(seed: int) -> None:
     draw = np.random.default_rng(seed)
     num_configs, num_seeds = draw.integers(2, 6), draw.integers(2, 9)
     accuracies = np.round(draw.normal(0.99, 0.002, (num_configs, num_seeds)), 4)
@@ -294,19 +293,39 @@ def test_statistics_agree_with_scipy_on_random_tables(seed: int) -> None:
         )
         assert (line.val_acc_low, line.val_acc_high) == pytest.approx((low, min(high, 1)), rel=1e-9)
         assert (line.val_acc_min, line.val_acc_max) == (values.min(), values.max())
-        summary = summarize(values.tolist())
-        assert (summary.low, summary.high) == pytest.approx((low, high), rel=1e-9)
-    a, b = accuracies[:2].tolist()
-    expected = scipy.stats.ttest_rel(a, b)
-    ends = expected.confidence_interval(0.95)
-    got = paired(a, b)
-    assert got.p == pytest.approx(expected.pvalue, rel=1e-6)
-    assert (got.mean - got.half_width, got.mean + got.half_width) == pytest.approx(ends, rel=1e-6)
-    expected = scipy.stats.ttest_ind(a, b[:-1] or b, equal_var=False) if num_seeds > 2 else None
-    if expected is not None:
-        got, ends = unpaired(a, b[:-1]), expected.confidence_interval(0.95)
-        assert got.p == pytest.approx(expected.pvalue, rel=1e-6)
-        assert (got.mean - got.half_width, got.mean + got.half_width) == pytest.approx(ends)
+
+
+def by_the_book(mean: float, error: float, freedom: float) -> tuple[float, float]:
+    """p and half of the interval of a mean with this standard error."""
+    t = scipy.stats.t(freedom)
+    return 2 * t.sf(abs(mean / error)), t.ppf(0.975) * error
+
+
+@pytest.mark.filterwarnings("error")
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(9800, 9999), min_size=2, max_size=9),
+    st.lists(st.integers(9800, 9999), min_size=2, max_size=9),
+)
+def test_t_tests_are_those_of_the_books(first: list[int], second: list[int]) -> None:
+    a, b = np.array(first) / 1e4, np.array(second) / 1e4
+    (n, var), (m, other) = ((len(accs), accs.var(ddof=1) / len(accs)) for accs in (a, b))
+    if len(set(first)) > 1 or len(set(second)) > 1:
+        freedom = (var + other) ** 2 / (var**2 / (n - 1) + other**2 / (m - 1))  # Welch, 1947
+        got = unpaired(a.tolist(), b.tolist())
+        expected = by_the_book(a.mean() - b.mean(), math.sqrt(var + other), freedom)
+        assert (got.p, got.half_width) == pytest.approx(expected, rel=1e-6)
+        assert got.mean == pytest.approx(a.mean() - b.mean(), abs=1e-15) and got.n == n + m
+    common = min(n, m)
+    difference = a[:common] - b[:common]
+    got = paired(a[:common].tolist(), b[:common].tolist())
+    assert got.mean == pytest.approx(difference.mean(), abs=1e-15) and got.n == common
+    if difference.std() > 1e-9:
+        error = difference.std(ddof=1) / math.sqrt(common)
+        expected = by_the_book(difference.mean(), error, common - 1)
+        assert (got.p, got.half_width) == pytest.approx(expected, rel=1e-6)
+    else:
+        assert math.isnan(got.p) and math.isnan(got.half_width)
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 10])
@@ -325,8 +344,8 @@ def test_so_they_do_for_accuracies_on_ten_thousand_images(n: int, sd: float) -> 
     covered, times = 0, 4_000
     for _ in range(times):
         skill = np.clip(draw.normal(0.995, sd, n), 0, 1)
-        summary = summarize((draw.binomial(10_000, skill) / 10_000).tolist())
-        covered += summary.low <= 0.995 <= summary.high
+        accuracies = draw.binomial(10_000, skill) / 10_000
+        covered += abs(accuracies.mean() - 0.995) <= half_width(accuracies.std(ddof=1), n)
     assert covered / times == pytest.approx(0.95, abs=0.015)
 
 
@@ -337,12 +356,10 @@ def test_mcnemar_is_the_exact_binomial_test(b: int, c: int) -> None:
     assert mcnemar(b, c) == pytest.approx(min(1.0, 2 * tail))
 
 
-def test_one_value_has_a_mean_and_nothing_else() -> None:
-    summary = summarize([0.99])
-    assert (summary.n, summary.mean, summary.min, summary.max) == (1, 0.99, 0.99, 0.99)
-    assert math.isnan(summary.sd) and math.isnan(summary.low) and math.isnan(summary.high)
-    equal = summarize([0.99, 0.99, 0.99])
-    assert equal.sd == pytest.approx(0, abs=1e-15) and math.isnan(equal.low)
+def test_without_a_spread_there_is_no_interval() -> None:
+    assert np.isnan(half_width([math.nan, 1e-17, 0.0], [1, 3, 3])).all()
+    for first, second in (([0.99], [0.98, 0.97]), ([0.98, 0.97], [0.99]), ([0.5] * 3, [0.4] * 2)):
+        assert math.isnan(unpaired(first, second).p)
 
 
 BETTER = "{} is better by 0.40 ± 0.25 points (5 seeds, p = 0.020)"
