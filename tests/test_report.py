@@ -1,6 +1,7 @@
-"""The leaderboard and its command: reading tables, statistics, --where, formats, comparisons."""
+"""The leaderboard and its command: reading tables, statistics, formats, comparisons."""
 
 import io
+import itertools
 import json
 import math
 import os
@@ -30,6 +31,7 @@ from mnist_sweep.report.analysis.statistics import (
     paired,
     unpaired,
 )
+from mnist_sweep.report.analysis.timeline import timeline
 from mnist_sweep.report.analysis.tracks import TRACK
 from mnist_sweep.report.commands.compare import configuration
 from mnist_sweep.report.leaderboard import leaderboard
@@ -857,3 +859,29 @@ def test_what_can_be_said_depends_on_the_seeds(
     ]
     [said] = over_seeds(both[0], both[1], ("A", "B"))
     assert said.startswith("val_acc   ") and expected in said
+
+
+# The timeline of a search
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.floats(0.01, 20)), min_size=2, max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_no_worker_does_two_things_at_once(runs: list[tuple[int, float]]) -> None:
+    started, seconds = zip(*runs, strict=True)
+    trials = pd.DataFrame(
+        {
+            "run_id": [f"r{number}" for number in range(len(runs))],
+            "trial": pd.array(range(len(runs)), dtype="Int64"),
+            "status": "completed",
+            "started": pd.to_datetime(started, unit="s", utc=True).astype("datetime64[us, UTC]"),
+            "seconds": seconds,
+        }
+    )
+    found = timeline(trials)
+    assert found is not None
+    begun = dict(zip(trials.run_id, started, strict=True))
+    for bar in found.bars:  # starts are known to the second
+        assert begun[bar.run_id] <= bar.start < begun[bar.run_id] + 1
+    for lane in range(found.workers):
+        for before, after in itertools.pairwise(bar for bar in found.bars if bar.lane == lane):
+            assert after.start >= before.start + before.seconds - 1e-9
