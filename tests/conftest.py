@@ -6,7 +6,7 @@ import os
 import runpy
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
@@ -25,6 +25,7 @@ from mnist_sweep.experiment import Experiment, to_experiment
 from mnist_sweep.identity import config_hash
 from mnist_sweep.paths import CONF, RECIPE_PARTS
 from mnist_sweep.whitelist import TARGETS
+from tests.browser import chromium
 
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of all processes to come
@@ -166,3 +167,8 @@ def mnist_root() -> str:
     if not (Path(root) / "MNIST" / "raw" / "train-images-idx3-ubyte").exists():
         pytest.skip("no real MNIST here: set MNIST_SWEEP_DATA to the folder that holds MNIST/raw")
     return str(Path(root).resolve())
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    yield from chromium()

@@ -1,6 +1,7 @@
-"""The leaderboard and its command: reading tables, statistics, --where, formats, comparisons."""
+"""The leaderboard and its command: reading tables, statistics, formats, comparisons."""
 
 import io
+import itertools
 import json
 import math
 import os
@@ -23,19 +24,18 @@ from mnist_sweep.errors import UserError, exit_code
 from mnist_sweep.paths import CONF
 from mnist_sweep.report import load_results
 from mnist_sweep.report.__main__ import COMMANDS, main
-from mnist_sweep.report.analysis.leaderboard import TRACK, leaderboard
+from mnist_sweep.report.analysis.comparison import mcnemar_sentence, over_seeds, sentence
 from mnist_sweep.report.analysis.statistics import (
     half_width,
     mcnemar,
-    mcnemar_words,
     paired,
-    summarize,
     unpaired,
-    words,
 )
-from mnist_sweep.report.commands.compare import configuration, over_seeds
+from mnist_sweep.report.analysis.timeline import timeline
+from mnist_sweep.report.analysis.tracks import TRACK
+from mnist_sweep.report.commands.compare import configuration
+from mnist_sweep.report.leaderboard import leaderboard
 from mnist_sweep.report.read.load import GROUPS
-from mnist_sweep.report.read.where import where
 from mnist_sweep.runs.record import RunRecord, write_result
 from mnist_sweep.runs.table import ResultsTable
 from tests.conftest import TINY, Cli, environment
@@ -273,7 +273,7 @@ def test_a_table_without_runs_is_refused_with_a_remedy(
 
 
 @pytest.mark.parametrize("seed", range(50))
-def test_statistics_agree_with_scipy_on_random_tables(seed: int) -> None:
+def test_means_and_intervals_agree_with_scipy_on_random_tables(seed: int) -> None:
     draw = np.random.default_rng(seed)
     num_configs, num_seeds = draw.integers(2, 6), draw.integers(2, 9)
     accuracies = np.round(draw.normal(0.99, 0.002, (num_configs, num_seeds)), 4)
@@ -295,19 +295,39 @@ def test_statistics_agree_with_scipy_on_random_tables(seed: int) -> None:
         )
         assert (line.val_acc_low, line.val_acc_high) == pytest.approx((low, min(high, 1)), rel=1e-9)
         assert (line.val_acc_min, line.val_acc_max) == (values.min(), values.max())
-        summary = summarize(values.tolist())
-        assert (summary.low, summary.high) == pytest.approx((low, high), rel=1e-9)
-    a, b = accuracies[:2].tolist()
-    expected = scipy.stats.ttest_rel(a, b)
-    ends = expected.confidence_interval(0.95)
-    got = paired(a, b)
-    assert got.p == pytest.approx(expected.pvalue, rel=1e-6)
-    assert (got.mean - got.half_width, got.mean + got.half_width) == pytest.approx(ends, rel=1e-6)
-    expected = scipy.stats.ttest_ind(a, b[:-1] or b, equal_var=False) if num_seeds > 2 else None
-    if expected is not None:
-        got, ends = unpaired(a, b[:-1]), expected.confidence_interval(0.95)
-        assert got.p == pytest.approx(expected.pvalue, rel=1e-6)
-        assert (got.mean - got.half_width, got.mean + got.half_width) == pytest.approx(ends)
+
+
+def by_the_book(mean: float, error: float, freedom: float) -> tuple[float, float]:
+    """p and half of the interval of a mean with this standard error."""
+    t = scipy.stats.t(freedom)
+    return 2 * t.sf(abs(mean / error)), t.ppf(0.975) * error
+
+
+@pytest.mark.filterwarnings("error")
+@settings(deadline=None)
+@given(
+    st.lists(st.integers(9800, 9999), min_size=2, max_size=9),
+    st.lists(st.integers(9800, 9999), min_size=2, max_size=9),
+)
+def test_t_tests_are_those_of_the_books(first: list[int], second: list[int]) -> None:
+    a, b = np.array(first) / 1e4, np.array(second) / 1e4
+    (n, var), (m, other) = ((len(accs), accs.var(ddof=1) / len(accs)) for accs in (a, b))
+    if len(set(first)) > 1 or len(set(second)) > 1:
+        freedom = (var + other) ** 2 / (var**2 / (n - 1) + other**2 / (m - 1))  # Welch, 1947
+        got = unpaired(a.tolist(), b.tolist())
+        expected = by_the_book(a.mean() - b.mean(), math.sqrt(var + other), freedom)
+        assert (got.p, got.half_width) == pytest.approx(expected, rel=1e-6)
+        assert got.mean == pytest.approx(a.mean() - b.mean(), abs=1e-15) and got.n == n + m
+    common = min(n, m)
+    difference = a[:common] - b[:common]
+    got = paired(a[:common].tolist(), b[:common].tolist())
+    assert got.mean == pytest.approx(difference.mean(), abs=1e-15) and got.n == common
+    if difference.std() > 1e-9:
+        error = difference.std(ddof=1) / math.sqrt(common)
+        expected = by_the_book(difference.mean(), error, common - 1)
+        assert (got.p, got.half_width) == pytest.approx(expected, rel=1e-6)
+    else:
+        assert math.isnan(got.p) and math.isnan(got.half_width)
 
 
 @pytest.mark.parametrize("n", [2, 3, 5, 10])
@@ -326,8 +346,8 @@ def test_so_they_do_for_accuracies_on_ten_thousand_images(n: int, sd: float) -> 
     covered, times = 0, 4_000
     for _ in range(times):
         skill = np.clip(draw.normal(0.995, sd, n), 0, 1)
-        summary = summarize((draw.binomial(10_000, skill) / 10_000).tolist())
-        covered += summary.low <= 0.995 <= summary.high
+        accuracies = draw.binomial(10_000, skill) / 10_000
+        covered += abs(accuracies.mean() - 0.995) <= half_width(accuracies.std(ddof=1), n)
     assert covered / times == pytest.approx(0.95, abs=0.015)
 
 
@@ -338,12 +358,10 @@ def test_mcnemar_is_the_exact_binomial_test(b: int, c: int) -> None:
     assert mcnemar(b, c) == pytest.approx(min(1.0, 2 * tail))
 
 
-def test_one_value_has_a_mean_and_nothing_else() -> None:
-    summary = summarize([0.99])
-    assert (summary.n, summary.mean, summary.min, summary.max) == (1, 0.99, 0.99, 0.99)
-    assert math.isnan(summary.sd) and math.isnan(summary.low) and math.isnan(summary.high)
-    equal = summarize([0.99, 0.99, 0.99])
-    assert equal.sd == pytest.approx(0, abs=1e-15) and math.isnan(equal.low)
+def test_without_a_spread_there_is_no_interval() -> None:
+    assert np.isnan(half_width([math.nan, 1e-17, 0.0], [1, 3, 3])).all()
+    for first, second in (([0.99], [0.98, 0.97]), ([0.98, 0.97], [0.99]), ([0.5] * 3, [0.4] * 2)):
+        assert math.isnan(unpaired(first, second).p)
 
 
 BETTER = "{} is better by 0.40 ± 0.25 points (5 seeds, p = 0.020)"
@@ -351,7 +369,7 @@ AHEAD = "A is ahead by 0.01 points on each of 5 seeds; without any spread no tes
 
 
 @pytest.mark.parametrize(
-    ("a", "b", "sentence"),
+    ("a", "b", "said"),
     [
         (
             [0.9950, 0.9953, 0.9949, 0.9951, 0.9952],
@@ -365,16 +383,16 @@ AHEAD = "A is ahead by 0.01 points on each of 5 seeds; without any spread no tes
         ([0.9], [0.8], "nothing can be said from 5 seeds: at least two runs of each are needed"),
     ],
 )
-def test_a_difference_in_words(a: list[float], b: list[float], sentence: str) -> None:
-    assert words(paired(a, b), ("A", "B"), "5 seeds") == sentence
+def test_a_difference_in_words(a: list[float], b: list[float], said: str) -> None:
+    assert sentence(paired(a, b), ("A", "B"), "5 seeds") == said
 
 
 def test_mcnemar_in_words() -> None:
-    assert mcnemar_words(10, 12, ("A", "B")) == (
+    assert mcnemar_sentence(10, 12, ("A", "B")) == (
         "no difference shown: A alone is right on 10 images, B alone on 12 (p = 0.83)"
     )
-    assert mcnemar_words(0, 30, ("A", "B")).startswith("B is better: ")
-    assert mcnemar_words(0, 0, ("A", "B")).startswith("no difference shown: ")
+    assert mcnemar_sentence(0, 30, ("A", "B")).startswith("B is better: ")
+    assert mcnemar_sentence(0, 0, ("A", "B")).startswith("no difference shown: ")
 
 
 # The leaderboard
@@ -507,139 +525,6 @@ def test_a_run_of_which_little_is_known_is_shown_all_the_same(
     for form in ("rich", "md", "latex", "csv", "json"):
         code, out, err = report("results.csv", "--format", form)
         assert code == 0 and ("50.00 ± ?" in out or "50.00 $\\pm$ ?" in out or "0.5" in out)
-
-
-# --where
-
-
-RUNS: list[dict[str, Any]] = [
-    {"model": "ds_cnn", "seed": 0, "num_params": 100, "val_acc": 0.5, "debug": None},
-    {"model": "rf_cnn", "seed": 1, "num_params": 200, "val_acc": None, "debug": "fast"},
-    {"model": "it's `x`", "seed": 2, "num_params": 300, "val_acc": 0.7, "debug": None},
-]
-
-
-@pytest.fixture(scope="module")
-def three() -> pd.DataFrame:
-    runs = frame(*(record(n, f"c{n}", **run) for n, run in enumerate(RUNS)))
-    return runs.assign(**{"my column": pd.array(["a", "b", "a"], dtype="string")})
-
-
-@pytest.mark.parametrize(
-    ("expression", "seeds"),
-    [
-        ("params < 250", [0, 1]),
-        ("100 < params <= 300", [1, 2]),
-        ("model == 'ds_cnn' and seed in [0, 1]", [0]),
-        ('val_acc > 0.6 or model == "rf_cnn"', [1, 2]),
-        ("not (seed == 1)", [0, 2]),
-        ("val_acc == None", [1]),
-        ("val_acc != None", [0, 2]),
-        ("debug is None and val_acc is not None", [0, 2]),
-        ("debug != 'fast'", [0, 2]),
-        ("val_acc != 0.5", [1, 2]),
-        ("val_acc < 1", [0, 2]),
-        ("not val_acc < 1", [1]),
-        ("debug in ['fast', None]", [0, 1, 2]),
-        ("seed not in (0, 2)", [1]),
-        ("'cnn' in model", [0, 1]),
-        ("'fast' not in debug", [0, 2]),
-        ('model == "it\'s `x`"', [2]),
-        ("`my column` == 'a' and `num_params` > 100", [2]),
-        ("params / (seed + 1) == 100", [0, 1, 2]),
-        ("-params * 2 - 1 < -401", [2]),
-        ("1 / seed > 0.6", [1]),
-        ("params / 0 > 1", []),
-        ("params / 0 < 1 or 1 / 0 > 1 or -1 / -0.0 > 1 or 0 / 0 == 0", []),
-        ("params / (seed - 1) == None", [1]),
-        ("params / (seed - 1) != None", [0, 2]),
-        ("started < '2026-11-21 10:00:02'", [0, 1]),
-        ("git_dirty or not git_dirty", [0, 1, 2]),
-        ("git_dirty == None", [0, 1, 2]),
-        ("True", [0, 1, 2]),
-        ("model < 'e'", [0]),
-    ],
-)
-def test_where_keeps_the_runs_for_which_it_holds(
-    expression: str, seeds: list[int], three: pd.DataFrame
-) -> None:
-    assert where(three, expression).seed.tolist() == seeds
-
-
-@pytest.mark.parametrize(
-    ("expression", "problem"),
-    [
-        ("", "not understood"),
-        ("params <", "not understood"),
-        ("params = 3", "equality is =="),
-        ("parms < 3", "parms: no such column, did you mean "),
-        ("model == ds_cnn", "ds_cnn: no such column"),
-        ("model == 3", "model is text, 3 is a number; text goes in quotes"),
-        ("params > '3'", "params is a number, '3' is text"),
-        ("git_dirty > False", "has no order"),
-        ("val_acc", "val_acc is no condition"),
-        ("seed in 3", "in takes a list or text"),
-        ("model + 'x' == 'y'", "model is text; only numbers"),
-        ("started > 'soon'", "'soon' is no time"),
-        ("__import__('os').system('true') == 0", "not understood"),
-        ("model.upper() == 'X'", "not understood"),
-        ("(lambda: 1)() == 1", "not understood"),
-        ("[run for run in model] == 1", "not understood"),
-        ("9**9**9 > 1", "not understood"),
-        ("f'{model}' == 'x'", "not understood"),
-        ("(" * 400 + "1" + ")" * 400 + " < 2", "not understood"),
-        ("-" * 1500 + "1 < 2", "not understood"),
-        ("1 < 2 and " * 1000, "longer than"),
-        ("seed == 0\x00", "not understood"),
-        ("`` == 1", "not understood"),
-    ],
-)
-def test_where_refuses_what_is_no_comparison_of_columns(
-    expression: str, problem: str, three: pd.DataFrame
-) -> None:
-    with pytest.raises(UserError) as caught:
-        where(three, expression)
-    message = str(caught.value)
-    assert message.startswith("--where ") and problem in message and "\n" not in message
-
-
-def expressions() -> st.SearchStrategy[str]:
-    """Conditions over the columns a, b (numbers) and s (text)."""
-    number = st.recursive(
-        st.sampled_from(["a", "b", "0", "1", "2.5"]),
-        lambda inner: st.tuples(inner, st.sampled_from("+-*"), inner).map(
-            lambda parts: f"({' '.join(parts)})"
-        ),
-        max_leaves=4,
-    )
-    order = st.sampled_from(["<", "<=", ">", ">=", "==", "!="])
-    text = st.sampled_from(["s", "'x'", "'xy'"])
-    comparison = st.one_of(
-        st.tuples(number, order, number).map(" ".join),
-        st.tuples(number, order, number, order, number).map(" ".join),
-        st.tuples(text, order, text).map(" ".join),
-        st.tuples(number, st.sampled_from(["in", "not in"]), st.just("[0, a, 3]")).map(" ".join),
-        st.sampled_from(["'x' in s", "s in ['x', 'z']", "s not in ('x',)"]),
-    )
-    return st.recursive(
-        comparison,
-        lambda inner: st.one_of(
-            inner.map(lambda one: f"not ({one})"),
-            st.tuples(inner, st.sampled_from([" and ", " or "]), inner).map(
-                lambda parts: f"({''.join(parts)})"
-            ),
-        ),
-        max_leaves=5,
-    )
-
-
-@settings(deadline=None, max_examples=200)
-@given(expression=expressions())
-def test_where_means_what_python_means(expression: str) -> None:
-    rows = [{"a": a, "b": b, "s": s} for a in (0, 1, 3) for b in (-1.5, 2.5) for s in ("x", "z")]
-    runs = pd.DataFrame(rows).astype({"a": "Int64", "s": "string"})
-    held = where(runs, expression).index.tolist()
-    assert held == [n for n, row in enumerate(rows) if eval(expression, {}, row)]
 
 
 # The command
@@ -919,7 +804,7 @@ def test_two_configurations_are_compared_on_seeds_and_on_predictions(
     for metric in ("val_acc", "test_acc"):
         values = runs.set_index("run_id")[metric]
         a, b = values[ours].tolist(), values[others].tolist()
-        assert f"{metric} {words(paired(a, b), names, '2 common seeds')}" in text
+        assert f"{metric} {sentence(paired(a, b), names, '2 common seeds')}" in text
     assert f"seed 1: not tested: run {ours[1]} " in text and "model.pt" in text
     right = []
     for run_id in (ours[0], others[0]):
@@ -928,7 +813,7 @@ def test_two_configurations_are_compared_on_seeds_and_on_predictions(
         right.append((made.label == made.prediction).to_numpy())
         assert right[-1].mean() == pytest.approx(row.test_acc, abs=1e-6)
     only = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-    assert f"seed 0: {mcnemar_words(*only, names)}" in text
+    assert f"seed 0: {mcnemar_sentence(*only, names)}" in text
 
 
 def test_a_trial_that_was_run_again_keeps_its_name() -> None:
@@ -956,7 +841,7 @@ def test_a_run_is_named_in_many_ways(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("first", "second", "sentence"),
+    ("first", "second", "expected"),
     [
         ({0: 0.99}, {0: 0.98}, "nothing can be said from 1 common seed: train both with the same"),
         ({0: 0.99, 1: 0.98}, {2: 0.98}, "nothing can be said from 0 common seeds"),
@@ -966,11 +851,37 @@ def test_a_run_is_named_in_many_ways(tmp_path: Path) -> None:
     ],
 )
 def test_what_can_be_said_depends_on_the_seeds(
-    first: dict[int, float], second: dict[int, float], sentence: str
+    first: dict[int, float], second: dict[int, float], expected: str
 ) -> None:
     both = [
         pd.DataFrame({"val_acc": one, "test_acc": math.nan}, index=pd.Index(one, name="seed"))
         for one in (first, second)
     ]
     [said] = over_seeds(both[0], both[1], ("A", "B"))
-    assert said.startswith("val_acc   ") and sentence in said
+    assert said.startswith("val_acc   ") and expected in said
+
+
+# The timeline of a search
+
+
+@given(st.lists(st.tuples(st.integers(0, 50), st.floats(0.01, 20)), min_size=2, max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_no_worker_does_two_things_at_once(runs: list[tuple[int, float]]) -> None:
+    started, seconds = zip(*runs, strict=True)
+    trials = pd.DataFrame(
+        {
+            "run_id": [f"r{number}" for number in range(len(runs))],
+            "trial": pd.array(range(len(runs)), dtype="Int64"),
+            "status": "completed",
+            "started": pd.to_datetime(started, unit="s", utc=True).astype("datetime64[us, UTC]"),
+            "seconds": seconds,
+        }
+    )
+    found = timeline(trials)
+    assert found is not None
+    begun = dict(zip(trials.run_id, started, strict=True))
+    for bar in found.bars:  # starts are known to the second
+        assert begun[bar.run_id] <= bar.start < begun[bar.run_id] + 1
+    for lane in range(found.workers):
+        for before, after in itertools.pairwise(bar for bar in found.bars if bar.lane == lane):
+            assert after.start >= before.start + before.seconds - 1e-9
