@@ -305,7 +305,7 @@ def test_a_net_over_budget_is_told_to_the_sampler_and_never_trained(tmp_path: Pa
     trial = parts.trial(0)
     assert trial.state == TrialState.PRUNED and not is_finished(trial)
     assert trial.constraints == {"budget": pytest.approx(4538 / 100 - 1)}
-    parts.rows.refuse(rejected.trial, rejected.candidate, rejected.reason)
+    parts.rows.reject(rejected.trial, rejected.candidate, rejected.reason)
     assert parts.written() == []
     parts.rows.flush()
     assert parts.written() == [("0", "infeasible")]

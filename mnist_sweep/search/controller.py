@@ -108,10 +108,10 @@ class Controller:
                     self.rows.flush()
                     self.engine.submit(self.lifecycle.begin(accepted))
                 case Rejected() as rejected:
-                    self._refuse(rejected)
+                    self._reject(rejected)
 
-    def _refuse(self, rejected: Rejected) -> None:
-        self.rows.refuse(rejected.trial, rejected.candidate, rejected.reason)
+    def _reject(self, rejected: Rejected) -> None:
+        self.rows.reject(rejected.trial, rejected.candidate, rejected.reason)
         if self.rows.is_full:
             self.rows.flush()
             self.progress.update(self.ledger.trials())

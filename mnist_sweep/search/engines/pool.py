@@ -1,25 +1,18 @@
-"""Processes of this machine that train what they are sent, one run after another.
+"""The workers of `n_jobs` above 1: processes of this machine.
 
 A worker is forked from a server process that has imported torch but never used it: it starts in a
-moment and shares the server's memory. It keeps its data between runs. It ends when its controller
-does, however that ended.
+moment and shares the server's memory. It keeps its data between runs.
 """
 
 import multiprocessing
-import os
 import signal
-import threading
-import traceback
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
-from hydra.core.plugins import Plugins
-from hydra.core.utils import JobRuntime, setup_globals
-
-from mnist_sweep.metrics import EpochMetrics
-from mnist_sweep.search.engines.job import Ended, Job, OnEpoch, SweepContext, execute
+from mnist_sweep.search.engines import worker_process
+from mnist_sweep.search.engines.job import Ended, Job, OnEpoch, SweepContext
 
 GRACE_S = 10.0
 """Time that a worker has to write its record when told to stop."""
@@ -42,7 +35,7 @@ class Pool:
         self.context = context
         self.workers: list[_Worker] = []
         self.processes = multiprocessing.get_context("forkserver")
-        self.processes.set_forkserver_preload([__name__])
+        self.processes.set_forkserver_preload([worker_process.__name__])
 
     @property
     def has_room(self) -> bool:
@@ -103,7 +96,10 @@ class Pool:
     def _start(self) -> _Worker:
         ours, theirs = self.processes.Pipe()
         process = self.processes.Process(
-            target=_serve, args=(theirs, self.context), daemon=True, name="mnist_sweep worker"
+            target=worker_process.serve,
+            args=(theirs, self.context),
+            daemon=True,
+            name="mnist_sweep worker",
         )
         # A Ctrl-C would kill the server while it starts; it waits, and is not for these processes.
         resource_tracker.ensure_running()  # which would let it through again
@@ -129,43 +125,3 @@ class Pool:
             return f"its worker ended with exit code {code}"
         hint = " (out of memory?)" if -code == signal.SIGKILL else ""
         return f"its worker was killed by {signal.Signals(-code).name}{hint}"
-
-
-def _serve(pipe: Connection, context: SweepContext) -> None:
-    """A worker's life."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's to interpret
-    signal.signal(signal.SIGTERM, _interrupt)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    setup_globals()
-    Plugins.instance()  # brings the configurations that plugins have
-    JobRuntime.instance().set("name", context.config.hydra.job.name)
-
-    composer = context.composer()
-
-    def on_epoch(job: Job, history: list[EpochMetrics]) -> bool:
-        pipe.send(history)
-        return bool(pipe.recv())
-
-    while True:
-        try:
-            job = pipe.recv()
-        except (EOFError, KeyboardInterrupt):
-            return
-        try:
-            pipe.send(execute(job, context, composer, on_epoch))
-        except (BrokenPipeError, KeyboardInterrupt):
-            return
-        except BaseException:
-            traceback.print_exc()
-            raise
-
-
-def _interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)

@@ -19,9 +19,9 @@ SETTINGS = "settings"
 
 
 def open_study(
-    name: str, settings: SearchSettings, sweep_dir: Path, in_common: Mapping[str, Any]
+    name: str, settings: SearchSettings, sweep_dir: Path, shared: Mapping[str, Any]
 ) -> Study:
-    """in_common: of this command, which all commands on one study share.
+    """shared: what `in_common` says of this command.
 
     Raises:
         UserError: the storage will not do, or its study is not this one.
@@ -48,7 +48,7 @@ def open_study(
             f"hydra.sweeper.direction={list(settings.direction)}: the study {name} has "
             f"{list(found)}; use these, or another hydra.sweeper.study_name"
         )
-    check_same(study, in_common)
+    check_same(study, shared)
     return study
 
 
@@ -66,13 +66,13 @@ def in_common(
     }
 
 
-def check_same(study: Study, in_common: Mapping[str, Any]) -> None:
+def check_same(study: Study, shared: Mapping[str, Any]) -> None:
     """Notes in a new study what its commands share; compares it in one to go on with.
 
     Raises:
         UserError: the study was begun with other settings, or by another program.
     """
-    now = json.loads(json.dumps(in_common, default=str))
+    now = json.loads(json.dumps(shared, default=str))
     before = study.user_attrs.get(SETTINGS)
     if before is None:
         if study.get_trials(deepcopy=False):

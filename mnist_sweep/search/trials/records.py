@@ -13,6 +13,8 @@ from mnist_sweep.search.trials.layout import Layout
 
 
 class Records:
+    """study: its name."""
+
     def __init__(self, study: str, layout: Layout, candidates: Candidates) -> None:
         self.study = study
         self.layout = layout

@@ -50,7 +50,7 @@ class Recovery:
             run_id = run_id_of(self.layout.sweep_dir / str(trial.number))
             if is_rejected(trial) and run_id not in written and self.ledger.leases.was_here(trial):
                 candidate = self.records.candidates.make(trial.params)
-                self.rows.refuse(trial.number, candidate, trial.user_attrs[ERROR])
+                self.rows.reject(trial.number, candidate, trial.user_attrs[ERROR])
         self.rows.flush()
 
     def abandon(self, trial: FrozenTrial, why: str) -> None:

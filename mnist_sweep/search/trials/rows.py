@@ -1,4 +1,4 @@
-"""Rows of a search in the results tables: of trained runs in both, of refused points in its own."""
+"""A search's rows in the results tables: of trained runs in both, of rejected points in its own."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,11 +10,12 @@ from mnist_sweep.search.points.candidate import Candidate
 from mnist_sweep.search.trials.records import Records
 
 MOST_WAITING = 100
-"""Rows of refused points that are written together: each write waits for the disk."""
+"""Rows of rejected points that are written together: each write waits for the disk."""
 
 
 class Rows:
-    """
+    """The main table, and the one in the sweep's directory.
+
     Raises:
         UserError: a table cannot be written, or is another kind of table.
     """
@@ -32,8 +33,8 @@ class Rows:
         for table in self.tables:
             table.extend(records, replace=replace)
 
-    def refuse(self, trial: int, candidate: Candidate, reason: str) -> None:
-        """The row of a refused point, which `flush` writes."""
+    def reject(self, trial: int, candidate: Candidate, reason: str) -> None:
+        """The row of a rejected point, which `flush` writes."""
         self.waiting.append(self.records.rejected(trial, candidate, reason))
 
     @property
