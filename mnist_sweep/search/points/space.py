@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 from math import prod
 from typing import Any
 
@@ -13,6 +14,7 @@ from optuna.trial import Trial
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.hydra_private import distributions_of, grid_values
+from mnist_sweep.search.optuna_private import suggest
 
 Conditions = Mapping[str, Mapping[str, Sequence[Any]]]
 Extender = Callable[[DictConfig, Trial], None]
@@ -29,9 +31,13 @@ class Space:
     extender: Extender | None
     """Suggests more, given the configuration and the trial."""
 
+    def overrides(self, chosen: Mapping[str, Any]) -> tuple[str, ...]:
+        """Those of a run at this point, the fixed ones first."""
+        return (*self.fixed, *(f"{key}={value}" for key, value in chosen.items()))
+
     def suggest(self, trial: Trial, config: Mapping[str, Any]) -> dict[str, Any]:
         """Lets the trial's sampler choose a value for each parameter that exists here."""
-        chosen = self.choose(trial._suggest)
+        chosen = self.choose(partial(suggest, trial))
         if self.extender is None:
             return chosen
         self.extender(OmegaConf.create(dict(config)), trial)

@@ -8,7 +8,14 @@ from optuna.samplers import GridSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from mnist_sweep.search.candidate import Candidate, Candidates
+from mnist_sweep.search.optuna_private import (
+    grid_point,
+    grid_size,
+    is_given,
+    set_grid_id,
+    unvisited,
+)
+from mnist_sweep.search.points.candidate import Candidate, Candidates
 
 MOST_ORDERED = 1000
 """Points; the nets of so many are counted in some seconds."""
@@ -33,29 +40,27 @@ class LongestFirst(GridSampler):
         """Numbers of the grid's points, the longest first."""
 
         def length(number: int) -> float:
-            point = dict(zip(self._param_names, self._all_grids[number], strict=True))
+            point = grid_point(self, number)
             existing = self.candidates.space.choose(lambda name, _: point[name])
             return _length(self.candidates.make(existing))
 
-        return sorted(range(len(self._all_grids)), key=length, reverse=True)
+        return sorted(range(grid_size(self)), key=length, reverse=True)
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        given = not trial.system_attrs.keys().isdisjoint({"grid_id", "fixed_params"})
-        left = set(self._get_unvisited_grid_ids(study))
+        given = is_given(trial)
+        left = unvisited(self, study)
         super().before_trial(study, trial)
         if given or trial.number >= len(self.order):
             return
         # Its own place in the order is no other controller's; it is taken where the study was begun
         # in another order.
         places = [self.order[trial.number], *self.order]
-        grid_id = next((number for number in places if number in left), places[0])
-        study._storage.set_trial_system_attr(trial._trial_id, "grid_id", grid_id)
+        set_grid_id(study, trial, next((n for n in places if n in left), places[0]))
 
 
 def _length(candidate: Candidate) -> float:
     """A measure of its training time, for points of one space."""
     if candidate.costs is None:
         return 0.0
-    trainer = candidate.config["trainer"]
-    images = trainer["limit_train"] or 60_000
-    return float(candidate.costs.macs * trainer["epochs"] * images)
+    trainer = candidate.settings.trainer
+    return float(candidate.costs.macs * trainer.epochs * (trainer.limit_train or 60_000))
