@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import create_trial
 
+from mnist_sweep.dominance import non_dominated
 from mnist_sweep.metrics import EpochMetrics, is_accuracy
 from mnist_sweep.report import load_results
 from mnist_sweep.report.analysis.best_trials import best_trials
@@ -23,7 +24,6 @@ from mnist_sweep.report.analysis.front import (
     FrontInfo,
     front_info,
     known_records,
-    non_dominated,
     on_front,
     thinned,
 )
