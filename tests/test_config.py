@@ -173,7 +173,14 @@ def test_typed_settings_cannot_be_changed() -> None:
 # A module imports from earlier lines only; modules of one line know nothing of each other. The
 # figures are between the report's analysis, of which they are drawn, and the commands that ask.
 ORDER = [
-    {"", "errors", "paths", "writing", "hydra_private"},  # "" is the package, with its version
+    {
+        "",
+        "errors",
+        "paths",
+        "writing",
+        "dominance",
+        "hydra_private",
+    },  # "" is the package, with its version
     {"config", "whitelist"},
     {"identity"},
     {"data"},

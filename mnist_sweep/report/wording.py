@@ -28,7 +28,7 @@ def span(low: float, high: float) -> str:
     return "" if pd.isna(low) or pd.isna(high) else f"{percent(low)} to {percent(high)}"
 
 
-def text(value: Any) -> str:
+def or_empty(value: Any) -> str:
     return "" if pd.isna(value) else str(value)
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from mnist_sweep.report.analysis.front import non_dominated
-from mnist_sweep.report.wording import text
+from mnist_sweep.dominance import non_dominated
+from mnist_sweep.report.wording import or_empty
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def best_trials(runs: pd.DataFrame, objectives: Mapping[str, str]) -> BestTrials
     )
     command = None
     if len(names) == 1:
-        overrides = text(first.overrides[found[0].trial])
+        overrides = or_empty(first.overrides[found[0].trial])
         command = f"python -m mnist_sweep {overrides}".strip()
     kept = {name: objectives[name] for name in names}
     return BestTrials(kept, len(values), found, command)

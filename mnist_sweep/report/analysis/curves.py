@@ -11,7 +11,7 @@ from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.report.analysis.failures import NOT_SCORED
 from mnist_sweep.report.analysis.tracks import TRACK, track_name
 from mnist_sweep.report.read.folders import RunFolders
-from mnist_sweep.report.wording import text
+from mnist_sweep.report.wording import or_empty
 
 CURVES = ("val_acc", "train_acc", "test_acc", "val_acc_raw", "val_loss", "train_loss", "test_loss")
 """The measures of an epoch that have a curve, the most telling first."""
@@ -73,7 +73,7 @@ def all_curves(
     runs: pd.DataFrame, tracks: Sequence[pd.DataFrame], folders: RunFolders
 ) -> AllCurves:
     """tracks: of the leaderboard of these runs, the lines of each."""
-    seeds = dict(zip(runs.run_id, runs.seed, strict=True))
+    seeds = dict(zip(runs.run_id.tolist(), runs.seed.tolist(), strict=True))
     ranked = _curves_of(
         {
             run_id: f"{label}, seed {seeds[run_id]}" if n > 1 else label
@@ -100,7 +100,7 @@ def _names(runs: pd.DataFrame) -> dict[str, str]:
     """Run id -> what to call it: a search's trial by its number."""
     columns = runs.run_id, runs.study, runs.trial
     return {
-        run_id: run_id if pd.isna(trial) else f"{text(study)} #{trial}"
+        run_id: run_id if pd.isna(trial) else f"{or_empty(study)} #{trial}"
         for run_id, study, trial in zip(*columns, strict=True)
     }
 

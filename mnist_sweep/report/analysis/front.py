@@ -5,6 +5,7 @@ file: the best that we know of under each limit of parameters.
 """
 
 import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -14,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from mnist_sweep.dominance import non_dominated
 from mnist_sweep.report.analysis.leaderboard import METRICS
 from mnist_sweep.report.analysis.tracks import track_name
 
@@ -108,19 +110,17 @@ def front_info(track: pd.DataFrame, cost: str = "num_params") -> FrontInfo:
     seen on a logarithmic scale."""
     first = track.iloc[0]
     lines = track[track[cost].fillna(0) > 0]
-    columns = [
-        (name, lines[f"{name}_mean"], lines[f"{name}_sd"], on_front(lines, cost, f"{name}_mean"))
-        for name in METRICS
-    ]
     of_all: list[dict[str, PointScore]] = [{} for _ in range(len(lines))]
-    for name, means, sds, best in columns:
+    for name in METRICS:
+        best = on_front(lines, cost, f"{name}_mean").tolist()
+        means, sds = (lines[f"{name}_{part}"].astype("float64").tolist() for part in ("mean", "sd"))
         for scores, mean, sd, is_best in zip(of_all, means, sds, best, strict=True):
-            if not pd.isna(mean):
-                scores[name] = PointScore(mean, None if pd.isna(sd) else sd, is_best)
-    rows = zip(lines.label, lines[cost], lines.n, lines.run_ids, of_all, strict=True)
+            if not math.isnan(mean):
+                scores[name] = PointScore(mean, None if math.isnan(sd) else sd, is_best)
+    names = "label", cost, "n", "run_ids"
+    rows = zip(*(lines[name].tolist() for name in names), of_all, strict=True)
     points = tuple(
-        FrontPoint(label, int(spent), int(n), run_ids[0], scores)
-        for label, spent, n, run_ids, scores in rows
+        FrontPoint(label, spent, n, run_ids[0], scores) for label, spent, n, run_ids, scores in rows
     )
     return FrontInfo(
         title=track_name(first),
@@ -167,19 +167,6 @@ def on_front(lines: pd.DataFrame, cost: str, score: str) -> "pd.Series[bool]":
     """
     costs, scores = (lines[name].astype("float64").to_numpy() for name in (cost, score))
     return pd.Series(non_dominated(np.column_stack([-costs, scores])), index=lines.index)
-
-
-def non_dominated(values: np.ndarray) -> np.ndarray:
-    """values: (N, objectives), more is better. -> (N,): whether no other row is as good in all and
-    better in one. A row with a NaN is not among them and beats none."""
-    found = np.zeros(len(values), dtype=bool)
-    rows = np.flatnonzero(~np.isnan(values).any(axis=1))
-    rows = rows[np.lexsort(-values[rows].T)]  # what dominates a row stands before it
-    while len(rows):
-        best, left = values[rows[0]], values[rows]
-        found[rows[(left == best).all(axis=1)]] = True
-        rows = rows[(left > best).any(axis=1)]
-    return found
 
 
 # Fewer points

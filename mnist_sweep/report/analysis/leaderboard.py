@@ -44,7 +44,7 @@ def leaderboard(
     by = [_column(name, [str(column) for column in runs], "--by") for name in by]
     if taken := RESERVED.intersection(by):
         raise UserError(f"--by {taken.pop()}: a name of the leaderboard's own; rename it")
-    kept, notes = counted(runs), [_not_ranked(runs)]
+    kept, notes = latest_completed(runs), [_not_ranked(runs)]
     if repeats := int((runs.status == "completed").sum()) - len(kept):
         notes.append(
             f"{repeats:,} repeated run{'s' * (repeats > 1)} left out: "
@@ -81,7 +81,7 @@ def leaderboard(
     return ranked
 
 
-def counted(runs: pd.DataFrame) -> pd.DataFrame:
+def latest_completed(runs: pd.DataFrame) -> pd.DataFrame:
     """The completed runs, oldest first; of those with the same configuration and seed the latest.
 
     Adds `_config`, which is config_hash, or run_id where a table lost it. A trial of a search that

@@ -10,12 +10,12 @@ from rich.text import Text
 
 from mnist_sweep.errors import UserError, did_you_mean
 from mnist_sweep.report.analysis.comparison import on_predictions, over_seeds
-from mnist_sweep.report.analysis.leaderboard import counted, leaderboard
+from mnist_sweep.report.analysis.leaderboard import latest_completed, leaderboard
 from mnist_sweep.report.analysis.tracks import TRACK, track_name
 from mnist_sweep.report.commands.arguments import add_sources
 from mnist_sweep.report.read.load import load_results
-from mnist_sweep.report.terminal import make_console, show
-from mnist_sweep.report.text import rankings
+from mnist_sweep.report.text.rankings import rankings
+from mnist_sweep.report.text.terminal import make_console, show
 from mnist_sweep.runs.lookup import LISTED, MIN_PREFIX, Names, find_run, matching
 
 
@@ -47,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
             f"compare {arguments.first} {arguments.second}: both are of configuration {chosen[0]}; "
             "name runs that differ in more than the seed"
         )
-    both = counted(runs[runs.config_hash.isin(chosen)])
+    both = latest_completed(runs[runs.config_hash.isin(chosen)])
     for name, config in zip((arguments.first, arguments.second), chosen, strict=True):
         if config not in set(both.config_hash):
             raise UserError(f"compare {name}: no run of {config} is completed")

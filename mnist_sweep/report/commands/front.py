@@ -13,11 +13,11 @@ from mnist_sweep.report.analysis.front import FrontInfo, front_info, known_recor
 from mnist_sweep.report.analysis.leaderboard import METRICS, leaderboard
 from mnist_sweep.report.analysis.tracks import TRACK
 from mnist_sweep.report.commands.arguments import add_format, add_picture, add_sources, add_where
-from mnist_sweep.report.formats import as_csv, as_json, latex, markdown
 from mnist_sweep.report.read.load import load_results
 from mnist_sweep.report.read.where import ALIASES, chosen
-from mnist_sweep.report.terminal import show_all
-from mnist_sweep.report.text import front_ranking
+from mnist_sweep.report.text.formats import as_csv, as_json, latex, markdown
+from mnist_sweep.report.text.rankings import front_ranking
+from mnist_sweep.report.text.terminal import show_all
 from mnist_sweep.report.wording import counted
 
 COSTS = {"num_params": "parameters", "macs": "multiply-accumulates"}

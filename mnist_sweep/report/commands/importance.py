@@ -7,7 +7,7 @@ from mnist_sweep.report.analysis.importance import CHANCE, importances
 from mnist_sweep.report.commands.arguments import add_picture, add_search, add_study
 from mnist_sweep.report.commands.picture import save_picture
 from mnist_sweep.report.read.study import find_search, read_study
-from mnist_sweep.report.terminal import show_rows
+from mnist_sweep.report.text.terminal import show_rows
 
 
 def add_importance(parser: argparse.ArgumentParser) -> None:
@@ -23,8 +23,8 @@ def add_importance(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """How much each parameter has to do with a trial's being among the best."""
+    from mnist_sweep.figures.importance import importance
     from mnist_sweep.figures.saving import check_suffix
-    from mnist_sweep.figures.search import importance
 
     check_suffix(arguments.output)
     study = read_study(find_search(arguments.source), arguments.storage)

@@ -13,11 +13,11 @@ from rich.text import Text
 from mnist_sweep.errors import UserError
 from mnist_sweep.report.analysis.leaderboard import leaderboard
 from mnist_sweep.report.commands.arguments import add_format, add_sources, add_where
-from mnist_sweep.report.formats import as_csv, as_json, latex, markdown
 from mnist_sweep.report.read.load import load_results
 from mnist_sweep.report.read.where import HELP, chosen
-from mnist_sweep.report.terminal import make_console, show_all
-from mnist_sweep.report.text import how_to_read, rankings
+from mnist_sweep.report.text.formats import as_csv, as_json, latex, markdown
+from mnist_sweep.report.text.rankings import how_to_read, rankings
+from mnist_sweep.report.text.terminal import make_console, show_all
 
 TOP_IN_TERMINAL = 20
 

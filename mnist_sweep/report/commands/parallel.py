@@ -18,8 +18,8 @@ def add_parallel(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """What each trial chose for each parameter, and what came of it."""
+    from mnist_sweep.figures.parallel import parallel
     from mnist_sweep.figures.saving import check_suffix
-    from mnist_sweep.figures.search import parallel
     from mnist_sweep.report.analysis.parallel import parallel_info
 
     check_suffix(arguments.output)

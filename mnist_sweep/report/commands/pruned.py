@@ -17,7 +17,7 @@ def add_pruned(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """val_acc of all trials of a search, each to where it ended."""
-    from mnist_sweep.figures.curves import pruned
+    from mnist_sweep.figures.pruned import pruned
     from mnist_sweep.figures.saving import check_suffix
     from mnist_sweep.report.analysis.pruned import pruned_info
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from mnist_sweep.report.analysis.leaderboard import METRICS
 from mnist_sweep.report.analysis.tracks import track_name
-from mnist_sweep.report.wording import counted, duration, percent, span, text
+from mnist_sweep.report.wording import counted, duration, or_empty, percent, span
 
 MOST_LINES = 15  # of the first ranking
 MOST_LINES_OF_OTHERS = 6
@@ -34,12 +34,12 @@ def _tiles_of_best(track: pd.DataFrame) -> Iterator[Tile]:
     best = track.iloc[0]
     score = _score(best)
     among = f"best of {counted(len(track), 'configuration')}, n = {best.n}"
-    if text(best.protocol) == "published":
+    if or_empty(best.protocol) == "published":
         among += ", test was watched"
     elif score == "test_acc" and len(track) > 1:
         among += ", picked on test"
     yield Tile(
-        f"Best {score} of {text(best.data)}, protocol {text(best.protocol)}",
+        f"Best {score} of {or_empty(best.data)}, protocol {or_empty(best.protocol)}",
         f"{_mean_and_sd(best, score)} %",
         f"{among}: {best.label}",
     )
@@ -126,7 +126,7 @@ def _words(track: pd.DataFrame) -> Iterator[str]:
 
 def _warning(first: Any) -> str:
     warning = ""
-    if text(first.protocol) == "published":
+    if or_empty(first.protocol) == "published":
         warning = (
             "Protocol published looks at the test set every epoch: these are the last epoch’s "
             "figures, yet of recipes made with test in sight."

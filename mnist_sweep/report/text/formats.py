@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from mnist_sweep.report.terminal import printable
-from mnist_sweep.report.text import LEFT, Column, Ranking
+from mnist_sweep.report.text.rankings import LEFT, Column, Ranking
+from mnist_sweep.report.text.terminal import printable
 
 LEFT_OUT = "seconds"
 """A column that is of no use in a text."""

@@ -8,7 +8,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-from mnist_sweep.report.text import LEFT, Column, Ranking
+from mnist_sweep.report.text.rankings import LEFT, Column, Ranking
 
 WIDTH_WITHOUT_TERMINAL = 100
 

@@ -1,4 +1,4 @@
-"""A search: its trials as parallel coordinates, and which parameters mattered."""
+"""The trials of a search as parallel coordinates."""
 
 from typing import Any
 
@@ -13,9 +13,8 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 
 from mnist_sweep.figures.axes import numbers
 from mnist_sweep.figures.labels import headline, legend, one_line
-from mnist_sweep.figures.style import BLUE, GREY, INK, PALE, WIDTH, styled
+from mnist_sweep.figures.style import BLUE, GREY, WIDTH, styled
 from mnist_sweep.metrics import is_accuracy
-from mnist_sweep.report.analysis.importance import Importances
 from mnist_sweep.report.analysis.parallel import ParallelAxis, ParallelInfo
 
 
@@ -130,32 +129,3 @@ SIDE_BY_SIDE = 0.02
 def _key(value: Any) -> str:
     """1 and True are different choices."""
     return repr(value)
-
-
-@styled
-def importance(found: Importances, title: str) -> Figure:
-    """Bars, the most important on top."""
-    names = list(found.shares)
-    figure = Figure(figsize=(WIDTH, 2.0 + 0.26 * len(names)), layout="constrained")
-    axes = figure.subplots()
-    shares = [100 * found.shares[name] for name in names]
-    shown = [100 * found.chance[name] for name in names]
-    colors = [BLUE if found.is_above_chance(name) else PALE for name in names]
-    axes.barh(range(len(names)), shares, color=colors, height=0.66)
-    axes.vlines(
-        shown, np.arange(len(names)) - 0.4, np.arange(len(names)) + 0.4, color=INK, linewidth=1.4
-    )
-    axes.set_yticks(range(len(names)), [one_line(name, 40) for name in names])
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(False, axis="y")
-    axes.set_xlim(0, 1.08 * max([*shares, *shown, 1.0]))
-    axes.set_xlabel("importance, % of the total")
-    headline(figure, title)
-    marks = [
-        Line2D([], [], color=BLUE, linewidth=6, label="above chance"),
-        Line2D([], [], color=PALE, linewidth=6, label="not above chance"),
-        Line2D([], [], color=INK, marker="|", markersize=9, linestyle="", label="chance, 95 %"),
-    ]
-    legend(figure, marks, found.note)
-    return figure
