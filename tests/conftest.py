@@ -6,7 +6,7 @@ import os
 import runpy
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -24,6 +24,7 @@ from mnist_sweep.experiment import Experiment, to_experiment
 from mnist_sweep.identity import config_hash
 from mnist_sweep.paths import CONF, RECIPE_PARTS
 from mnist_sweep.whitelist import TARGETS
+from tests.browser import chromium
 
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of all processes to come
@@ -148,3 +149,8 @@ def mnist_root() -> str:
     if not (Path(root) / "MNIST" / "raw" / "train-images-idx3-ubyte").exists():
         pytest.skip("no real MNIST here: set MNIST_SWEEP_DATA to the folder that holds MNIST/raw")
     return str(Path(root).resolve())
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    yield from chromium()
