@@ -53,3 +53,8 @@ def best_epoch(history: Sequence[EpochMetrics]) -> int | None:
         (metrics.val_acc, -metrics.epoch) for metrics in history if metrics.val_acc is not None
     ]
     return -max(scored)[1] if scored else None
+
+
+def is_accuracy(name: str) -> bool:
+    """Whether the values of this measure or column are fractions of 1, shown in percent."""
+    return name.endswith(("_acc", "_acc_raw", "_acc_peak"))

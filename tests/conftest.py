@@ -6,8 +6,9 @@ import os
 import runpy
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -24,6 +25,7 @@ from mnist_sweep.experiment import Experiment, to_experiment
 from mnist_sweep.identity import config_hash
 from mnist_sweep.paths import CONF, RECIPE_PARTS
 from mnist_sweep.whitelist import TARGETS
+from tests.browser import chromium
 
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of all processes to come
@@ -94,19 +96,25 @@ def be_the_command(
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    """`cli("model=ds_cnn", ...)` is `python -m mnist_sweep model=ds_cnn ...` in an empty folder."""
+def start(
+    folder: Path, module: str, arguments: Sequence[str], outputs: Sequence[str], **extra: str
+) -> ForkServerProcess:
+    """Begins `python -m <module> <arguments>` in the folder; outputs as of `be_the_command`."""
+    process = SERVER.Process(
+        target=be_the_command,
+        args=(module, folder, list(outputs), list(arguments), extra),
+        daemon=False,
+    )
+    process.start()
+    return process
+
+
+def cli_in(folder: Path) -> Cli:
+    """`call("model=ds_cnn", ...)` is `python -m mnist_sweep model=ds_cnn ...` in the folder."""
 
     def call(*arguments: str, module: str = "mnist_sweep", **extra: str) -> Done:
         with NamedTemporaryFile("r") as stdout, NamedTemporaryFile("r") as stderr:
-            outputs = [stdout.name, stderr.name]
-            process = SERVER.Process(
-                target=be_the_command,
-                args=(module, tmp_path, outputs, list(arguments), extra),
-                daemon=False,
-            )
-            process.start()
+            process = start(folder, module, arguments, [stdout.name, stderr.name], **extra)
             process.join(240)
             process.kill()
             return Done(process.exitcode, stdout.read(), stderr.read())
@@ -115,13 +123,18 @@ def cli(tmp_path: Path) -> Cli:
 
 
 @pytest.fixture
-def new_python(tmp_path: Path) -> Cli:
-    """`cli` in a Python of its own: for what that reads at its start, and for launchers' pools."""
+def cli(tmp_path: Path) -> Cli:
+    """`cli_in` an empty folder."""
+    return cli_in(tmp_path)
+
+
+def new_python_in(folder: Path) -> Cli:
+    """`cli_in` a Python of its own: for what that reads at its start, and for launchers' pools."""
 
     def call(*arguments: str, module: str = "mnist_sweep", **extra: str) -> Done:
         done = subprocess.run(
             [sys.executable, "-m", module, *arguments],
-            cwd=tmp_path,
+            cwd=folder,
             env=environment(**extra),
             capture_output=True,
             text=True,
@@ -130,6 +143,12 @@ def new_python(tmp_path: Path) -> Cli:
         return Done(done.returncode, done.stdout, done.stderr)
 
     return call
+
+
+@pytest.fixture
+def new_python(tmp_path: Path) -> Cli:
+    """`new_python_in` an empty folder."""
+    return new_python_in(tmp_path)
 
 
 def read_table(folder: Path) -> pd.DataFrame:
@@ -148,3 +167,8 @@ def mnist_root() -> str:
     if not (Path(root) / "MNIST" / "raw" / "train-images-idx3-ubyte").exists():
         pytest.skip("no real MNIST here: set MNIST_SWEEP_DATA to the folder that holds MNIST/raw")
     return str(Path(root).resolve())
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    yield from chromium()

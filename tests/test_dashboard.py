@@ -33,7 +33,7 @@ SEARCH = [
 
 
 class Dashboard:
-    """The command of the README, on a free port."""
+    """The command of docs/search.md, on a free port."""
 
     def __init__(self, journal: Path) -> None:
         with socket.socket() as free:

@@ -2,7 +2,6 @@
 
 import base64
 import gzip
-import itertools
 import json
 import random
 import re
@@ -16,7 +15,6 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
@@ -27,12 +25,13 @@ from mnist_sweep.errors import UserError
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.report import load_results
 from mnist_sweep.report.__main__ import parse
+from mnist_sweep.report.page import bundle
 from mnist_sweep.report.page.columnar import columnar
 from mnist_sweep.report.page.make import make_page
-from mnist_sweep.report.page.searches import _lanes
 from mnist_sweep.runs.history import write_history
 from mnist_sweep.runs.record import RunRecord, write_result
 from mnist_sweep.runs.table import ResultsTable
+from tests.browser import Opened
 from tests.conftest import TINY, environment, make_config
 
 HOSTILE = [
@@ -44,12 +43,6 @@ HOSTILE = [
     "&lt;b&gt; & <b>bold</b>",
     "Größe 🦔 \u2028 end",
 ]
-
-BROWSER_ARGUMENTS = [
-    *("--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
-    *("--disable-component-update", "--disable-sync"),
-]
-
 
 # Runs to report on
 
@@ -194,8 +187,19 @@ def read(path: Path) -> Reader:
     return Reader(path.read_text(encoding="utf-8"))
 
 
+def run_ids(figure: dict[str, Any], trace: str | None = None) -> list[str]:
+    """Of the points of a figure or of one of its traces, each once."""
+    found = [
+        run_id
+        for one in figure["data"]
+        if trace in (None, one.get("name"))
+        for run_id in one.get("customdata", [])
+    ]
+    return [run_id for run_id in dict.fromkeys(found) if run_id]
+
+
 def cells(column: dict[str, Any], n: int) -> list[Any]:
-    """A column of the page's data, decoded as page.js does."""
+    """A column of the page's data, decoded as columns.js does."""
     values = column["values"] * n if column.get("constant") and len(column["values"]) == 1 else None
     if column["kind"] == "number":
         scale = 1 if column["digits"] is None else 10 ** column["digits"]
@@ -459,8 +463,8 @@ def test_a_search_tells_how_it_went(search_report: Path) -> None:
     assert "debug=fast runs a few steps only" in reader.words
     assert "Best trial" in reader.words
     data = reader.data()
-    assert len(data["searches"][0]["timeline"]["id"]) == 4
-    assert data["searches"][0]["importance"]
+    assert len(run_ids(data["plots"]["timeline-search-0"])) == 4
+    assert data["plots"]["importance-search-0"]["data"][0]["x"]
     best = load_results(search_report.parent / "multirun/arch_20000").val_acc.max()
     said = reader.words[reader.words.index("Best trial") :].partition("Trains it again")[0]
     assert "trial val_acc, % parameters run" in said and f"{100 * best:.2f}" in said
@@ -510,9 +514,16 @@ def test_many_configurations_are_fewer_dots(tmp_path: Path) -> None:
     ]
     ResultsTable(tmp_path / "results.csv").extend(runs)
     [front] = read(html(tmp_path, str(tmp_path))).data()["fronts"]
-    points = front["points"]
-    assert len(points["id"]) < 4000
-    assert len(points["id"]) + sum(points["more"]) == front["num_configs"] == 4000
+    figure = front["figures"]["val_acc"]
+    drawn = run_ids(figure)
+    assert len(drawn) < 4000
+    texts = [text for trace in figure["data"] for text in trace["text"]]
+    hidden = [re.search(r"<br>([\d,]+) more within", text) for text in texts]
+    more = sum(int(found[1].replace(",", "")) for found in hidden if found)
+    assert len(drawn) + more == 4000
+    assert front["note"] == (
+        f"Dots that would hide each other are one: {len(drawn):,} for 4,000 configurations."
+    )
     best = [
         run.run_id
         for run in runs
@@ -523,74 +534,61 @@ def test_many_configurations_are_fewer_dots(tmp_path: Path) -> None:
             for other in runs
         )
     ]
-    on_front = zip(points["id"], points["val_acc_front"], strict=True)
-    assert sorted(run_id for run_id, is_best in on_front if is_best) == best
+    assert sorted(run_ids(figure, "front: none is smaller and better")) == best
 
 
-@given(st.lists(st.tuples(st.integers(0, 50), st.floats(0.01, 20)), min_size=1, max_size=30))
-@settings(max_examples=60, deadline=None)
-def test_no_worker_does_two_things_at_once(runs: list[tuple[int, float]]) -> None:
-    started, seconds = (np.array(column, dtype=float) for column in zip(*sorted(runs), strict=True))
-    begun, lanes = _lanes(started, seconds)
-    assert ((begun >= started) & (begun < started + 1)).all()
-    for lane in set(lanes):
-        own = [place for place, other in enumerate(lanes) if other == lane]
-        for before, after in itertools.pairwise(own):
-            assert begun[after] >= begun[before] + seconds[before] - 1e-9
+# The parts
+
+
+def test_every_figure_is_one_of_plotlys(search_report: Path, report: Path) -> None:
+    """Its own classes check each name and value; `var(--name)` they take for a colour."""
+    import plotly.graph_objects as go
+
+    for page in (report, search_report):
+        data = read(page).data()
+        go.Layout(data["theme"])
+        for name in re.findall(r"var\((--[\w-]+)\)", json.dumps(data)):
+            assert f"  {name}: " in bundle.style()
+        figures = [*data["plots"].values()]
+        for choice in (*data["fronts"], *data["curves"]["rankings"]):
+            figures += choice["figures"].values()
+            assert choice["first"] in choice["figures"]
+        for figure in figures:
+            for trace in go.Figure(figure).data:
+                lengths = {len(values) for values in (trace.x, trace.y, trace.text) if values}
+                assert len(lengths) <= 1
+        assert figures
+
+
+def test_every_script_and_style_is_in_the_bundle() -> None:
+    script = bundle.script("start")
+    for path in bundle.SCRIPTS.glob("*.js"):
+        assert script.count(f"// {path.name}\n") == 1
+        source = path.read_text()
+        # What is taken from another one is there, and nothing is left that a bundle cannot have.
+        for names, module in re.findall(r'^import \{ (.+) \} from "\./(\w+)\.js";$', source, re.M):
+            exported = set(
+                re.findall(
+                    r"^export (?:async )?(?:function|const|class) (\w+)",
+                    (bundle.SCRIPTS / f"{module}.js").read_text(),
+                    re.M,
+                )
+            )
+            assert set(names.split(", ")) <= exported, path
+    assert not re.search(r"^(import|export)\b", script, re.M)
+    assert sorted(bundle.STYLE_ORDER) == sorted(path.stem for path in bundle.STYLES.glob("*.css"))
+
+
+def test_the_bundle_is_javascript(tmp_path: Path) -> None:
+    node = shutil.which("node")
+    if node is None:
+        pytest.skip("no node here")
+    (tmp_path / "page.js").write_text(bundle.script("start"), encoding="utf-8")
+    checked = subprocess.run([node, "--check", "page.js"], cwd=tmp_path, capture_output=True)
+    assert checked.returncode == 0, checked.stderr.decode()
 
 
 # In the browser
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        pytest.skip("no Chromium here")
-    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-    with playwright.sync_playwright() as running:
-        opened = running.chromium.launch(executable_path=chromium, args=BROWSER_ARGUMENTS)
-        yield opened
-        opened.close()
-
-
-class Opened:
-    """A page in the browser; what its console said and what it asked the network for."""
-
-    def __init__(self, browser: Any, path: Path, **options: Any) -> None:
-        self.context = browser.new_context(
-            **{"viewport": {"width": 1200, "height": 900}, **options}
-        )
-        self.context.grant_permissions(["clipboard-read", "clipboard-write"])
-        self.page = self.context.new_page()
-        self.said: list[str] = []
-        self.asked: list[str] = []
-        self.page.on("console", lambda message: self.said.append(message.text))
-        self.page.on("pageerror", lambda error: self.said.append(str(error)))
-        self.page.on("request", self._ask)
-        self.address = path.as_uri()
-        self.go()
-
-    def _ask(self, request: Any) -> None:
-        if not request.url.startswith((self.address, "data:", "blob:")):
-            self.asked.append(request.url)
-
-    def go(self, fragment: str = "") -> None:
-        self.page.goto(self.address + fragment)
-        self.page.wait_for_function("() => document.documentElement.dataset.ready")
-
-    def ids(self) -> list[str]:
-        """Run ids in the table, as many as are drawn."""
-        cells: list[str] = self.page.locator("#grid .body .row .id").all_text_contents()
-        return cells
-
-    def panel(self) -> str:
-        self.page.wait_for_selector("#panel[open]")
-        return str(self.page.locator("#panel-title").text_content())
-
-    def sideways(self) -> int:
-        """Pixels by which the page is wider than the window."""
-        return int(self.page.evaluate("document.documentElement.scrollWidth - innerWidth"))
 
 
 @pytest.fixture
@@ -652,11 +650,18 @@ FILTERS = {
     "val_acc=0.9911": ["r000000011"],
     "status=failed": ["r000000010"],
     "started<2026-01-02T03:02": ["r000000000", "r000000001"],
+    "started < 2026-01-02 03:02:00": ["r000000000", "r000000001"],
     '"in epoch 11"': ["r000000011"],
-    "<script>window.harmed": ["r000000010", "r000000011", "r000000012"],
-    'test_acc="" study=arch': ["r000000008", "r000000009"],
+    "'<script>window.harmed'": ["r000000010", "r000000011", "r000000012"],
+    "test_acc=None study=arch": ["r000000008", "r000000009"],
     "seed=1 seed=2": [],
     "nothing_has_this": [],
+    # As with --where
+    "model == 'rf_cnn' and seed in [0, 2] or status in (failed, diverged)": [
+        *("r000000001", "r000000005", "r000000010", "r000000011"),
+    ],
+    "not (git_dirty and params / 2 > 2500.5)": ["r000000000", "r000000001"],
+    "debug is None and rung == None and 4000 < params <= 6000": ["r000000001", "r000000002"],
 }
 
 
@@ -674,8 +679,11 @@ def test_table_filters(opened: Opened) -> None:
 def test_a_wrong_filter_is_explained_and_changes_nothing(opened: Opened) -> None:
     field = opened.page.get_by_label("Filter")
     for typed, said in (
-        ("no_such<3", "no column no_such"),
-        ("val_acc>high", "val_acc>high: give"),
+        ("no_such<3", "no_such: no such column"),
+        ("val_acc>high", "high: no such column; text goes in quotes"),
+        ("val_acc>", "not understood; it takes columns"),
+        ("'in epoch", "not understood"),
+        ("model", "model is no condition; compare it with something; in quotes it is looked for"),
         ("val_acc>99.1", "val_acc>99.1: accuracies are compared as fractions of 1"),
     ):
         field.fill(typed)
@@ -801,8 +809,9 @@ def test_curves_are_those_of_the_chosen_ranking(browser: Any, tmp_path: Path) ->
         ResultsTable(tmp_path / "results.csv").append(record)
     path = html(tmp_path, str(tmp_path))
     rankings = read(path).data()["curves"]["rankings"]
-    assert [ranking["best"] for ranking in rankings] == [["r0", "r1"], ["r3"], []]
-    assert [ranking["pruned"] for ranking in rankings] == [["r2"], [], ["r4"]]
+    figures = [ranking["figures"]["train_acc"] for ranking in rankings]
+    assert [run_ids(figure, "pruned trials") for figure in figures] == [["r2"], [], ["r4"]]
+    assert [run_ids(figure) for figure in figures] == [["r2", "r0", "r1"], ["r3"], ["r4"]]
     shown = Opened(browser, path)
     ranking, metric = (shown.page.locator(f"#curves-{name}") for name in ("track", "metric"))
     names = shown.page.locator("#curves-plot .legendtext")
@@ -854,13 +863,13 @@ def test_plots_follow_the_scheme(browser: Any, report: Path, scheme: str) -> Non
 
 def test_plots_of_a_search_are_drawn(browser: Any, search_report: Path) -> None:
     shown = Opened(browser, search_report)
-    for name in ("importance-0", "timeline-0"):
+    for name in ("importance-search-0", "timeline-search-0"):
         shown.page.locator(f"#{name}").scroll_into_view_if_needed()
         # Attached, not visible: a bar may have no length.
         shown.page.locator(f"#{name} .barlayer path").first.wait_for(state="attached")
-    assert shown.page.locator("#timeline-0 .barlayer path").count() == 4
-    shown.page.locator("#timeline-0 .barlayer path").first.scroll_into_view_if_needed()
-    box = shown.page.locator("#timeline-0 .barlayer path").first.bounding_box()
+    assert shown.page.locator("#timeline-search-0 .barlayer path").count() == 4
+    shown.page.locator("#timeline-search-0 .barlayer path").first.scroll_into_view_if_needed()
+    box = shown.page.locator("#timeline-search-0 .barlayer path").first.bounding_box()
     shown.page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     assert shown.panel().startswith("Run r")
     assert shown.said == [] and shown.asked == []

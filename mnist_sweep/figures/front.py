@@ -2,11 +2,9 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
@@ -14,44 +12,34 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
-from mnist_sweep.figures.axes import accuracy_axis, log_limits, plain_log_ticks
+from mnist_sweep.figures.axes import accuracy_axis, log_limits, numbers, plain_log_ticks
 from mnist_sweep.figures.labels import headline, legend, one_line, wrapped
 from mnist_sweep.figures.saving import boxes_for_unknown_glyphs
 from mnist_sweep.figures.style import BLUE, GREY, ORANGE, SKY, WIDTH, styled
-
-
-@dataclass(frozen=True)
-class FrontPanel:
-    """Configurations that may be compared. points: columns label, cost, mean and sd of the score
-    (fractions of 1; sd NaN for a single run), on_front. records: as of
-    `report.front.known_records`."""
-
-    title: str
-    score: str
-    points: pd.DataFrame
-    records: pd.DataFrame | None = None
+from mnist_sweep.report.analysis.front import FrontInfo, KnownRecord
 
 
 @styled
-def front(panels: Sequence[FrontPanel], cost: str, title: str) -> Figure:
-    """Score against cost, a panel for each track; the configurations on the front are named."""
-    figure = Figure(figsize=(WIDTH, 1.1 + 3.5 * len(panels)), layout="constrained")
-    grid = figure.subplots(len(panels), 1, squeeze=False, sharex=True)
+def front(tracks: Sequence[FrontInfo], title: str, cost: str) -> Figure:
+    """Score against cost, a panel for each track; the configurations on the front are named.
+
+    cost: what all tracks' cost is called.
+    """
+    figure = Figure(figsize=(WIDTH, 1.1 + 3.5 * len(tracks)), layout="constrained")
+    grid = figure.subplots(len(tracks), 1, squeeze=False, sharex=True)
     left, right = log_limits(
         [
-            size
-            for panel in panels
-            for sizes in (panel.points["cost"], _sizes(panel.records))
-            for size in sizes
+            *(point.cost for track in tracks for point in track.drawn(track.score)),
+            *(record.size for track in tracks for record in track.records_beside(track.score)),
         ]
     )
     keys: dict[str, Any] = {}
-    for axes, panel in zip(grid.flat, panels, strict=True):
+    for axes, track in zip(grid.flat, tracks, strict=True):
         axes.set_xscale("log")
         axes.set_xlim(left, right)
-        keys |= _draw_front(axes, panel)
-        axes.set_ylabel(f"{panel.score}, %")
-        axes.set_title(wrapped(panel.title, 90), fontsize=9.5, fontweight="normal")
+        keys |= _draw_track(axes, track)
+        axes.set_ylabel(f"{track.score}, %")
+        axes.set_title(wrapped(track.title, 90), fontsize=9.5, fontweight="normal")
     plain_log_ticks(grid.flat[-1].xaxis, (left, right))
     grid.flat[-1].set_xlabel(cost)
     headline(figure, title)
@@ -59,20 +47,21 @@ def front(panels: Sequence[FrontPanel], cost: str, title: str) -> Figure:
     renderer = FigureCanvasAgg(figure).get_renderer()  # type: ignore[no-untyped-call]
     with boxes_for_unknown_glyphs():
         figure.draw_without_rendering()  # where things lie is known only then
-        for axes, panel in zip(grid.flat, panels, strict=True):
-            chosen = panel.points[panel.points["on_front"]].sort_values("cost")
-            anchors = [(c, 100 * m) for c, m in zip(chosen["cost"], chosen["mean"], strict=True)]
-            names = [one_line(label, 36) for label in chosen["label"]]
-            _name_points(axes, renderer, anchors, names)
+        for axes, track in zip(grid.flat, tracks, strict=True):
+            best = track.front(track.score)
+            anchors = [(point.cost, 100 * point.scores[track.score].mean) for point in best]
+            _name_points(axes, renderer, anchors, [one_line(point.label, 36) for point in best])
     return figure
 
 
-def _draw_front(axes: Axes, panel: FrontPanel) -> dict[str, Any]:
+def _draw_track(axes: Axes, track: FrontInfo) -> dict[str, Any]:
     """Returns the entries of the legend."""
-    points, keys = panel.points, {}
-    cost, mean, sd = (points[name].to_numpy(float) for name in ("cost", "mean", "sd"))
+    points, keys = track.drawn(track.score), {}
+    scores = [point.scores[track.score] for point in points]
+    cost = numbers(point.cost for point in points)
+    mean, sd = numbers(score.mean for score in scores), numbers(score.sd for score in scores)
     shown = [100 * mean]
-    on_front = points["on_front"].to_numpy(bool)
+    on_front = np.array([score.on_front for score in scores])
     for chosen, color, name in ((~on_front, SKY, "dominated"), (on_front, BLUE, "on the front")):
         if not chosen.any():
             continue
@@ -106,24 +95,24 @@ def _draw_front(axes: Axes, panel: FrontPanel) -> dict[str, Any]:
         zorder=2,
         label="front",
     )
-    if panel.records is not None:
-        shown.append(_draw_records(axes, panel.records, keys))
+    if records := track.records_beside(track.score):
+        shown.append(_draw_records(axes, records, keys))
     accuracy_axis(axes.yaxis, np.concatenate(shown), headroom=0.1)
     return keys
 
 
-def _draw_records(axes: Axes, records: pd.DataFrame, keys: dict[str, Any]) -> np.ndarray:
+def _draw_records(axes: Axes, records: Sequence[KnownRecord], keys: dict[str, Any]) -> np.ndarray:
     """Returns their accuracies in percent."""
     forms = {
         "credible": (ORANGE, ORANGE, "known record, credible"),
         "claim": ("none", GREY, "claim: peak picked on test"),
     }
     for kind, (fill, color, said) in forms.items():
-        chosen = records[records["kind"] == kind]
-        if len(chosen):
+        chosen = [record for record in records if record.kind == kind]
+        if chosen:
             keys[kind] = axes.plot(
-                _sizes(chosen),
-                100 * chosen["test_acc"].to_numpy(float),
+                [record.size for record in chosen],
+                [100 * record.test_acc for record in chosen],
                 "D",
                 markersize=6.5,
                 color=color,
@@ -131,14 +120,7 @@ def _draw_records(axes: Axes, records: pd.DataFrame, keys: dict[str, Any]) -> np
                 label=said,
                 zorder=2.8,
             )[0]
-    return 100 * records["test_acc"].to_numpy(float)
-
-
-def _sizes(records: pd.DataFrame | None) -> np.ndarray:
-    """Parameters; the limit of its class for a record whose size is not told."""
-    if records is None:
-        return np.array([])
-    return records["num_params"].fillna(records["max_params"]).to_numpy(float)
+    return np.array([100 * record.test_acc for record in records])
 
 
 def _name_points(

@@ -1,4 +1,4 @@
-"""`python -m mnist_sweep.report`: finds the command, and words what is wrong with its arguments."""
+"""`python -m mnist_sweep.report`: finds the command that is meant."""
 
 import argparse
 import codecs
@@ -9,24 +9,25 @@ from pathlib import Path
 from mnist_sweep.errors import Parser, UserError, did_you_mean, exit_code
 
 COMMANDS = {
-    "leaderboard": ("leaderboard", "rank configurations by their mean over seeds"),
-    "compare": ("compare", "test two configurations against each other"),
-    "front": ("front", "accuracy against parameters, the non-dominated runs"),
-    "curves": ("curves", "train, val and test curves of runs"),
-    "parallel": ("parallel", "a search's trials as parallel coordinates"),
-    "importance": ("importance", "which parameters of a search mattered"),
-    "pruned": ("pruned", "curves of a search's trials, pruned and finished"),
-    "augmentation": ("augmentation", "digits as an augmentation changes them"),
-    "html": ("html", "a report page in a single file"),
-    "rebuild": ("rebuild", "the results table again, from run directories"),
+    "leaderboard": "rank configurations by their mean over seeds",
+    "compare": "test two configurations against each other",
+    "front": "accuracy against parameters, the non-dominated runs",
+    "curves": "train, val and test curves of runs",
+    "parallel": "a search's trials as parallel coordinates",
+    "importance": "which parameters of a search mattered",
+    "pruned": "curves of a search's trials, pruned and finished",
+    "augmentation": "digits as an augmentation changes them",
+    "html": "a report page in a single file",
+    "rebuild": "the results table again, from run directories",
 }
-"""Name -> the module of `report` that has `add_<name>(parser)`, imported for that command only."""
+"""Name -> what it does. commands/<name>.py has `add_<name>(parser)`; it is imported for that
+command only."""
 
 DEFAULT = "leaderboard"
 
 PROGRAM = "python -m mnist_sweep.report"
 
-LISTED = "\n".join(f"  {name:<14}{what}" for name, (_, what) in COMMANDS.items())
+LISTED = "\n".join(f"  {name:<14}{what}" for name, what in COMMANDS.items())
 
 HELP = f"""usage: {PROGRAM} [COMMAND] [ARGUMENT ...]
 
@@ -52,17 +53,17 @@ class HelpFormatter(argparse.HelpFormatter):
         return text if "\n" in text else super()._fill_text(text, width, indent)  # examples
 
 
-def parse(words: list[str]) -> argparse.Namespace:
+def parse(given: list[str]) -> argparse.Namespace:
     """The command's arguments, with `run`, the function that takes them.
 
     Raises:
         UserError: no such command, option or value.
     """
-    name, words = (words[0], words[1:]) if words and words[0] in COMMANDS else (DEFAULT, words)
+    name, *rest = given if given and given[0] in COMMANDS else [DEFAULT, *given]
     parser = Parser(prog=f"{PROGRAM} {name}", formatter_class=HelpFormatter, allow_abbrev=False)
-    module = importlib.import_module(f"mnist_sweep.report.commands.{COMMANDS[name][0]}")
+    module = importlib.import_module(f"mnist_sweep.report.commands.{name}")
     getattr(module, f"add_{name}")(parser)
-    arguments, unknown = parser.parse_known_intermixed_args(words)
+    arguments, unknown = parser.parse_known_intermixed_args(rest)
     if unknown:
         options = [option for action in parser._actions for option in action.option_strings]
         near = did_you_mean(unknown[0].partition("=")[0], options)
@@ -70,27 +71,27 @@ def parse(words: list[str]) -> argparse.Namespace:
     return arguments
 
 
-def check_command(word: str) -> None:
+def check_command(name: str) -> None:
     """
     Raises:
-        UserError: the first word is neither a command nor anything to read.
+        UserError: the first argument is neither a command nor anything to read.
     """
-    if word not in COMMANDS and word.isalpha() and not Path(word).exists():
-        near = did_you_mean(word, COMMANDS) or f" ({', '.join(COMMANDS)})"
-        raise UserError(f"{word}: no such command{near}; nor is it a results table or a folder")
+    if name not in COMMANDS and name.isalpha() and not Path(name).exists():
+        near = did_you_mean(name, COMMANDS) or f" ({', '.join(COMMANDS)})"
+        raise UserError(f"{name}: no such command{near}; nor is it a results table or a folder")
 
 
 def main() -> None:
-    words = sys.argv[1:]
-    if words[:1] in (["--help"], ["-h"]):
+    given = sys.argv[1:]
+    if given[:1] in (["--help"], ["-h"]):
         print(HELP, end="")
         return
     # A terminal that knows no such signs gets plain ones.
     codecs.register_error("plain", lambda error: (_plain(error), error.end))  # type: ignore[attr-defined]
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="plain")  # type: ignore[union-attr]
-    check_command(words[0] if words else DEFAULT)
-    arguments = parse(words)
+    check_command(given[0] if given else DEFAULT)
+    arguments = parse(given)
     arguments.run(arguments)
 
 

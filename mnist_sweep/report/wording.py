@@ -1,4 +1,4 @@
-"""Numbers and missing values in the words of the page."""
+"""Numbers and missing values as a reader likes them."""
 
 import math
 from typing import Any
@@ -18,7 +18,17 @@ def number_or_none(value: Any, digits: int = 4) -> float | None:
     return round(float(value), digits)
 
 
-def text(value: Any) -> str:
+def percent(value: float) -> str:
+    """A fraction of 1, without the sign; "" for a missing one."""
+    return "" if pd.isna(value) else f"{100 * value:.2f}"
+
+
+def span(low: float, high: float) -> str:
+    """Of two fractions of 1, in percent; "" where one is missing."""
+    return "" if pd.isna(low) or pd.isna(high) else f"{percent(low)} to {percent(high)}"
+
+
+def or_empty(value: Any) -> str:
     return "" if pd.isna(value) else str(value)
 
 

@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +24,16 @@ CHANCE = 0.95
 
 @dataclass(frozen=True)
 class Importances:
-    """Parameter -> its share of the whole, the largest first; what chance gives; how reckoned."""
+    """shares: parameter -> its share of 1, the largest first. chance: what it would exceed in one
+    of twenty cases if the parameter had no effect. note: how both were reckoned."""
 
-    shares: dict[str, float]
-    chance: dict[str, float]
+    objective: str
+    shares: Mapping[str, float]
+    chance: Mapping[str, float]
     note: str
+
+    def is_above_chance(self, name: str) -> bool:
+        return self.shares[name] > self.chance[name]
 
 
 def importances(study: SearchStudy, objective: str) -> Importances:
@@ -89,7 +94,7 @@ def importances(study: SearchStudy, objective: str) -> Importances:
     left_out = sorted(set(study.parameters) - set(names))
     if left_out:
         note += f" Left out, for they do not vary among these: {', '.join(left_out)}."
-    return Importances({name: found[name] for name in ordered}, chance, note)
+    return Importances(objective, {name: found[name] for name in ordered}, chance, note)
 
 
 def _with_value(trial: "FrozenTrial") -> "FrozenTrial":

@@ -1,28 +1,25 @@
 """Groups of runs -> a ranking a track."""
 
-import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from mnist_sweep.errors import UserError, did_you_mean
+from mnist_sweep.report.analysis.labels import labels, labels_by
 from mnist_sweep.report.analysis.statistics import half_width
+from mnist_sweep.report.analysis.tracks import TRACK
 from mnist_sweep.report.read.load import DTYPES
 from mnist_sweep.report.read.where import ALIASES
 
-TRACK = ["data", "protocol", "val_images", "test_images", "debug"]
-"""Runs that differ in one of these are never in one ranking."""
-
 METRICS = ["val_acc", "test_acc"]
+STATISTICS = ["mean", "sd", "low", "high", "min", "max"]
+"""Of each metric there is a column for each of these, <metric>_<statistic>."""
 
 WATCHED = ("test_acc_peak", "test_peak_epoch")
 """Picked on test, so nothing goes by them."""
-
-NOT_TELLING = ("logger", "_config")
-"""Runs that differ in these are the same configuration."""
 
 RESERVED = {"rank", "label", "n", "configs", "ranked_by", "run_ids"}
 
@@ -47,7 +44,7 @@ def leaderboard(
     by = [_column(name, [str(column) for column in runs], "--by") for name in by]
     if taken := RESERVED.intersection(by):
         raise UserError(f"--by {taken.pop()}: a name of the leaderboard's own; rename it")
-    kept, notes = counted(runs), [_not_ranked(runs)]
+    kept, notes = latest_completed(runs), [_not_ranked(runs)]
     if repeats := int((runs.status == "completed").sum()) - len(kept):
         notes.append(
             f"{repeats:,} repeated run{'s' * (repeats > 1)} left out: "
@@ -60,7 +57,7 @@ def leaderboard(
     groups = kept.groupby("_line")
     first = kept.drop_duplicates("_line").set_index("_line")
     lines = first[keys].rename(columns={"_config": "config_hash"})
-    lines["label"] = _labels_by(first, by) if by else _labels(first, groups)
+    lines["label"] = labels_by(first, by) if by else labels(first, groups)
     for name in ("model", "num_params", "macs"):
         if name not in lines:
             lines[name] = first[name].where(groups[name].nunique(dropna=False) == 1)
@@ -84,7 +81,7 @@ def leaderboard(
     return ranked
 
 
-def counted(runs: pd.DataFrame) -> pd.DataFrame:
+def latest_completed(runs: pd.DataFrame) -> pd.DataFrame:
     """The completed runs, oldest first; of those with the same configuration and seed the latest.
 
     Adds `_config`, which is config_hash, or run_id where a table lost it. A trial of a search that
@@ -155,85 +152,3 @@ def _column(name: str, known: Sequence[str], option: str) -> str:
         text = "no number to rank by" if name in DTYPES else "no such column"
         raise UserError(f"{option} {name}: {text}{did_you_mean(name, known)}")
     return name
-
-
-# Labels
-
-
-def _labels_by(first: pd.DataFrame, by: Sequence[str]) -> list[str]:
-    """The values of the columns; with the column's name where a value alone says little."""
-    columns = [
-        [
-            str(value)
-            if DTYPES.get(name, "string") == "string" and not pd.isna(value)
-            else f"{name}={'none' if pd.isna(value) else _short(value)}"
-            for value in first[name]
-        ]
-        for name in by
-    ]
-    return [" ".join(parts) for parts in zip(*columns, strict=True)]
-
-
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
-def _labels(first: pd.DataFrame, groups: Any) -> "pd.Series[str]":
-    """What tells the configurations of a track apart, in few words.
-
-    The choices of groups that differ among them; where those are equal the overrides that differ;
-    `study #trial` for a search's trials.
-    """
-    first = first.assign(study=groups.study.first(), trial=groups.trial.first())
-    labels = pd.Series("", index=first.index, dtype=object)
-    searched = first.study.notna() & first.trial.notna()
-    trials = first[searched]
-    labels[searched] = trials.study + " #" + trials.trial.astype("string")
-    for _, track in first[~searched].groupby(TRACK, dropna=False):
-        labels[track.index] = pd.Series(_of_choices(track), index=track.index)
-    for _, track in first.groupby(TRACK, dropna=False):
-        own = labels[track.index]
-        twice = own.duplicated(keep=False)  # of config files that were changed in between
-        labels[track.index] = own.where(~twice, own + " (" + track["_config"].str[:7] + ")")
-    return labels
-
-
-def _of_choices(track: pd.DataFrame) -> list[str]:
-    """The choices that differ, but for those that tell no more than the ones before them."""
-    choices = [str(name) for name in track if name not in (*DTYPES, *TRACK, *NOT_TELLING)]
-    telling: list[str] = []
-    code, kinds = np.zeros(len(track), dtype=np.int64), 1
-    for name in sorted(choices, key=lambda name: name != "model"):
-        finer = code * (len(track) + 1) + pd.factorize(track[name], use_na_sentinel=False)[0]
-        finer, distinct = pd.factorize(finer)
-        if len(distinct) > kinds:
-            telling, code, kinds = [*telling, name], finer, len(distinct)
-    shown = track[telling or ["model"]].fillna("none")
-    labels = [" ".join(row) for row in zip(*(shown[name] for name in shown), strict=True)]
-    alike: dict[str, list[int]] = {}
-    for place, label in enumerate(labels):
-        alike.setdefault(label, []).append(place)
-    overrides = track.overrides.fillna("").tolist()
-    groups = {*choices, *TRACK, *NOT_TELLING, "seed"}
-    for label, places in alike.items():
-        if len(places) > 1:
-            words = [_words(overrides[place]) for place in places]
-            common = set(words[0]).intersection(*words[1:])
-            for place, own in zip(places, words, strict=True):
-                differing = (word for word in own if word not in common)
-                labels[place] = " ".join([label, *_settings(differing, groups)])
-    return labels
-
-
-def _words(overrides: str) -> list[str]:
-    """Of a command line. shlex would take ten times as long."""
-    return re.findall(r"(?:'[^']*'|[^\s'])+", overrides) if "'" in overrides else overrides.split()
-
-
-def _settings(words: Iterable[str], groups: Collection[str]) -> Iterator[str]:
-    """`model=x`, `optimizer.lr=0.1`, `seed=1` -> `lr=0.1`: what is neither a choice nor a seed."""
-    for word in words:
-        key, _, value = word.replace("'", "").partition("=")
-        group, _, rest = key.partition(".")
-        if key not in groups and group != "hydra":
-            yield f"{rest if group in groups else key}={value}"

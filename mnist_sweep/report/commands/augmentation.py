@@ -2,13 +2,19 @@
 
 import argparse
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnist_sweep.errors import UserError, did_you_mean
-from mnist_sweep.report.commands.output import add_output, save
+from mnist_sweep.report.commands.arguments import add_picture
+from mnist_sweep.report.commands.picture import save_picture
 from mnist_sweep.report.wording import counted
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from mnist_sweep.experiment import Experiment
 
 DRAWS = 2
 """Rows for each choice."""
@@ -25,7 +31,7 @@ def add_augmentation(parser: argparse.ArgumentParser) -> None:
         metavar="NAME[,NAME]",
         help="choices of augmentation (default: all); a+b is one after the other",
     )
-    add_output(parser, default="augmentation.png")
+    add_picture(parser, default="augmentation.png")
     parser.set_defaults(run=run)
 
 
@@ -58,7 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
             draws.append(_pixels(augmented))
         rows[name] = np.stack(draws)
     title = f"Augmentations of {data.name}, {counted(DRAWS, 'draw')} each"
-    save(augmentation(rows, title), arguments.output)
+    save_picture(augmentation(rows, title), arguments.output)
 
 
 def _augmentations(*, also_of_recipes: bool = False) -> list[str]:
@@ -68,7 +74,7 @@ def _augmentations(*, also_of_recipes: bool = False) -> list[str]:
     return [name for name in names if also_of_recipes or not name.startswith(RECIPE_PARTS)]
 
 
-def _experiment_with(name: str, known: Sequence[str]) -> Any:
+def _experiment_with(name: str, known: Sequence[str]) -> "Experiment":
     """The main recipe with this augmentation, or these, one after the other: `affine+elastic`.
 
     Raises:
@@ -94,6 +100,6 @@ def _experiment_with(name: str, known: Sequence[str]) -> Any:
         return to_experiment(resolved(cfg))
 
 
-def _pixels(images: Any) -> np.ndarray:
+def _pixels(images: "Tensor") -> np.ndarray:
     """(N, 1, H, W) in 0..1 -> (N, H, W) uint8."""
     return np.asarray((images.squeeze(1) * 255).round().clamp(0, 255).byte())

@@ -1,9 +1,7 @@
 """`report compare`: whether two configurations differ by more than chance."""
 
 import argparse
-import os
 import sys
-from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +9,14 @@ import pandas as pd
 from rich.text import Text
 
 from mnist_sweep.errors import UserError, did_you_mean
-from mnist_sweep.report.analysis.leaderboard import METRICS, TRACK, counted, leaderboard
-from mnist_sweep.report.analysis.statistics import mcnemar_words, paired, unpaired, words
-from mnist_sweep.report.commands.leaderboard import make_console, rankings, show, track_name
-from mnist_sweep.report.read.load import SOURCES_HELP, load_results
-
-MIN_PREFIX = 3
+from mnist_sweep.report.analysis.comparison import on_predictions, over_seeds
+from mnist_sweep.report.analysis.leaderboard import latest_completed, leaderboard
+from mnist_sweep.report.analysis.tracks import TRACK, track_name
+from mnist_sweep.report.commands.arguments import add_sources
+from mnist_sweep.report.read.load import load_results
+from mnist_sweep.report.text.rankings import rankings
+from mnist_sweep.report.text.terminal import make_console, show
+from mnist_sweep.runs.lookup import LISTED, MIN_PREFIX, Names, find_run, matching
 
 
 def add_compare(parser: argparse.ArgumentParser) -> None:
@@ -29,19 +29,13 @@ def add_compare(parser: argparse.ArgumentParser) -> None:
   python -m mnist_sweep.report compare cb52e37c2d8c cac817416353 multirun/select_top
 
 A run stands for all runs of its configuration. Predictions are made where a run has none yet."""
-    for name in ("first", "second"):
+    for name, shown in (("first", "X"), ("second", "Y")):
         parser.add_argument(
             name,
-            metavar={"first": "X", "second": "Y"}[name],
+            metavar=shown,
             help="a config_hash, a run id, the beginning of either, or study/trial",
         )
-    parser.add_argument(
-        "sources",
-        nargs="*",
-        default=[],
-        metavar="SOURCE",
-        help=SOURCES_HELP,
-    )
+    add_sources(parser)
     parser.set_defaults(run=run)
 
 
@@ -53,7 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
             f"compare {arguments.first} {arguments.second}: both are of configuration {chosen[0]}; "
             "name runs that differ in more than the seed"
         )
-    both = counted(runs[runs.config_hash.isin(chosen)])
+    both = latest_completed(runs[runs.config_hash.isin(chosen)])
     for name, config in zip((arguments.first, arguments.second), chosen, strict=True):
         if config not in set(both.config_hash):
             raise UserError(f"compare {name}: no run of {config} is completed")
@@ -78,8 +72,12 @@ def run(arguments: argparse.Namespace) -> None:
         console.print(Text(sentence))
     console.print()
     console.print("McNemar's exact test of one net against one net, on the test images:")
+    from mnist_sweep.evaluate import predictions  # late: imports torch
+
     sources = [Path(source) for source in arguments.sources]
-    for sentence in on_predictions(first, second, names, sources):
+    for sentence in on_predictions(
+        first, second, names, lambda run_id: predictions(find_run(run_id, *sources))
+    ):
         console.print(Text(sentence))
 
 
@@ -89,73 +87,20 @@ def configuration(name: str, runs: pd.DataFrame) -> str:
     Raises:
         UserError: nothing has that name, or several configurations have.
     """
-    trial = runs.study + "/" + runs.trial.astype("string")
-    named = (runs.config_hash, runs.run_id, trial, runs.run_dir.map(os.path.normpath, "ignore"))
-    wanted = os.path.normpath(name)
-    found = runs[sum((column == wanted).fillna(False) for column in named) > 0]
-    if found.empty and len(name) < MIN_PREFIX:
+    trials = runs.study + "/" + runs.trial.astype("string")
+    columns = [column.fillna("") for column in (runs.run_id, trials, runs.run_dir)]
+    named = [Names(*names) for names in zip(*columns, runs.config_hash.fillna(""), strict=True)]
+    found = matching(name, named)
+    if not found and len(name) < MIN_PREFIX:
         raise UserError(f"compare {name}: give at least {MIN_PREFIX} characters of the id")
-    if found.empty:
-        found = runs[
-            (runs.config_hash.str.startswith(name) | runs.run_id.str.startswith(name)).fillna(False)
-        ]
-    configs = found.config_hash.dropna().unique().tolist()
+    configs = list(dict.fromkeys(run.config_hash for run in found if run.config_hash))
     if len(configs) > 1:
-        listed = ", ".join([*configs[:6], *(["..."] if len(configs) > 6 else [])])
+        listed = ", ".join([*configs[:LISTED], *(["..."] if len(configs) > LISTED else [])])
         raise UserError(f"compare {name}: could be any of {listed}; give more of it")
     if not configs:
-        known = [value for column in named for value in column.dropna().unique()]
-        lost = "; its runs have no config_hash" if len(found) else did_you_mean(name, known)
+        known = dict.fromkeys(one for run in named for one in run if one)
+        lost = "; its runs have no config_hash" if found else did_you_mean(name, known)
         raise UserError(
             f"compare {name}: no such run or configuration{lost}; report --format csv lists them"
         )
-    return str(configs[0])
-
-
-def over_seeds(first: pd.DataFrame, second: pd.DataFrame, names: tuple[str, str]) -> list[str]:
-    """A sentence for each metric. first, second: completed runs, seed as index."""
-    sentences = []
-    for metric in METRICS:
-        a, b = first[metric].dropna(), second[metric].dropna()
-        common = a.index.intersection(b.index)
-        seeds = f"{len(common)} common seed{'s' * (len(common) != 1)}"
-        if len(common) > 1:
-            said = words(paired(a[common].tolist(), b[common].tolist()), names, seeds)
-        elif min(len(a), len(b)) > 1:
-            sample = f"{len(a)} and {len(b)} runs with {seeds}, so not paired"
-            said = words(unpaired(a.tolist(), b.tolist()), names, sample)
-        elif len(a) or len(b):
-            said = f"nothing can be said from {seeds}: train both with the same two seeds or more"
-        else:
-            continue
-        sentences.append(f"{metric:<9} {said}")
-    return sentences
-
-
-def on_predictions(
-    first: pd.DataFrame, second: pd.DataFrame, names: tuple[str, str], sources: Sequence[Path]
-) -> Iterator[str]:
-    """A sentence for each common seed; a run whose net or data are gone is passed over, named."""
-    from mnist_sweep.evaluate import predictions  # late: imports torch
-    from mnist_sweep.runs.lookup import find_run
-
-    common = sorted(first.index.intersection(second.index))
-    if not common:
-        yield "no common seed, so no pair of nets to test"
-    tested = 0
-    for seed in common:
-        try:
-            a, b = (predictions(find_run(ids.run_id[seed], *sources)) for ids in (first, second))
-            both = a.merge(b, on=["image", "label"], suffixes=("_a", "_b"))
-            if not len(a) == len(b) == len(both):
-                raise UserError("the two runs were not tested on the same images")
-            right_a, right_b = both.prediction_a == both.label, both.prediction_b == both.label
-            said = mcnemar_words(
-                int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum()), names
-            )
-            tested += 1
-        except UserError as error:
-            said = f"not tested: {error}"
-        yield f"seed {seed}: {said}"
-    if tested > 1:
-        yield "(Of many such tests one in twenty shows a difference where there is none.)"
+    return configs[0]

@@ -3,25 +3,24 @@
 import argparse
 import sys
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 
 from mnist_sweep.errors import UserError
-from mnist_sweep.report import tables
-from mnist_sweep.report.analysis.front import front, known_records
-from mnist_sweep.report.analysis.leaderboard import TRACK, leaderboard
-from mnist_sweep.report.commands.leaderboard import FORMATS, Ranking, track_name
-from mnist_sweep.report.commands.output import add_output
-from mnist_sweep.report.read.load import SOURCES_HELP, load_results
+from mnist_sweep.report.analysis.front import FrontInfo, front_info, known_records, on_front
+from mnist_sweep.report.analysis.leaderboard import METRICS, leaderboard
+from mnist_sweep.report.analysis.tracks import TRACK
+from mnist_sweep.report.commands.arguments import add_format, add_picture, add_sources, add_where
+from mnist_sweep.report.read.load import load_results
 from mnist_sweep.report.read.where import ALIASES, chosen
+from mnist_sweep.report.text.formats import as_csv, as_json, latex, markdown
+from mnist_sweep.report.text.rankings import front_ranking
+from mnist_sweep.report.text.terminal import show_all
 from mnist_sweep.report.wording import counted
 
-if TYPE_CHECKING:
-    from mnist_sweep.figures.front import FrontPanel
-
 COSTS = {"num_params": "parameters", "macs": "multiply-accumulates"}
-SCORES = ("val_acc", "test_acc")
 
 MOST_TRACKS = 4
 """Panels of one picture."""
@@ -32,12 +31,7 @@ def add_front(parser: argparse.ArgumentParser) -> None:
         "The configurations that no other one of their track beats: none is as good with fewer "
         "parameters, or better with no more. Runs that differ in nothing but the seed are one."
     )
-    parser.add_argument(
-        "sources",
-        nargs="*",
-        metavar="SOURCE",
-        help=SOURCES_HELP,
-    )
+    add_sources(parser)
     parser.add_argument(
         "--cost",
         type=lambda name: ALIASES.get(name, name),
@@ -47,24 +41,21 @@ def add_front(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--score",
-        choices=SCORES,
+        choices=METRICS,
         help="its mean over seeds counts (default: val_acc where there is a validation set)",
     )
-    parser.add_argument("--where", metavar="EXPR", help="only runs for which this holds")
-    parser.add_argument("--format", choices=FORMATS, default="rich")
-    add_output(parser, "draw it, with all configurations and known records")
+    add_where(parser, "only runs for which this holds")
+    add_format(parser, default="rich")
+    add_picture(parser, "draw it, with all configurations and known records")
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """The front of each track as a table, and as a picture if that is asked for."""
-    cost = arguments.cost
-    if arguments.output is not None:
-        # Here, for a table needs no matplotlib.
-        from mnist_sweep.figures.front import front as draw
-        from mnist_sweep.figures.saving import check_suffix, save
+    cost, output = arguments.cost, arguments.output
+    if output is not None:
+        from mnist_sweep.figures.saving import check_suffix  # here: a table needs no matplotlib
 
-        check_suffix(arguments.output)
+        check_suffix(output)
     runs = chosen(load_results(*arguments.sources), arguments.where)
     lines = leaderboard(runs, sort=arguments.score)
     tracks = list(_tracks_with_front(lines, cost))
@@ -78,113 +69,79 @@ def run(arguments: argparse.Namespace) -> None:
         notes.append(f"{counted(left_out, 'configuration')} without score or {cost} left out")
     if runs.attrs["skipped"]:
         notes.append(f"on reading: {runs.attrs['skipped']}")
-    if arguments.output is not None:
-        panels = _panels(tracks[:MOST_TRACKS], cost, notes)
-        if len(tracks) > MOST_TRACKS:
-            notes.append(
-                f"drawn are the {MOST_TRACKS} of {len(tracks)} tracks with most runs; --where "
-                "chooses others"
-            )
-        figure = draw(panels, COSTS[cost], f"Accuracy against {COSTS[cost]}")
-        save(figure, arguments.output)
-        notes.append(f"picture {arguments.output}")
-    _print_fronts(tracks, cost, notes, arguments.format)
+    if output is not None:
+        notes += _draw(tracks, cost, output)
+    _print(tracks, cost, arguments.format)
+    for note in notes:  # on standard error where a program reads the output
+        print(note, file=sys.stdout if arguments.format == "rich" else sys.stderr)
 
 
 def _tracks_with_front(lines: pd.DataFrame, cost: str) -> Iterator[pd.DataFrame]:
-    """The lines of each track, the cheapest first, with `score` (column) and `on_front`."""
+    """The lines of each track that have score and cost, the cheapest first, with `on_front`."""
     for _, track in lines.groupby(TRACK, dropna=False, sort=False):
         score = str(track.ranked_by.iloc[0])
         usable = track[track[score].notna() & track[cost].notna()]
         if len(usable):
-            yield usable.assign(on_front=front(usable, cost, score)).sort_values(
+            yield usable.assign(on_front=on_front(usable, cost, score)).sort_values(
                 [cost, score, "label"], ascending=[True, False, True], kind="stable"
             )
 
 
-def _panels(tracks: Sequence[pd.DataFrame], cost: str, notes: list[str]) -> "list[FrontPanel]":
-    """The tracks as the picture takes them. notes: gets what is not drawn, and why."""
-    from mnist_sweep.figures.front import FrontPanel
+# The picture
 
-    records = known_records()
-    size = records.num_params.fillna(records.max_params)
-    low = min(float(track[cost].min()) for track in tracks) / 2
-    high = max(float(track[cost].max()) for track in tracks) * 2
-    panels, drawn = [], False
-    for track in tracks:
-        first = track.iloc[0]
-        score = first.ranked_by.removesuffix("_mean")
-        points = pd.DataFrame(
-            {
-                "label": track.label,
-                "cost": track[cost].astype(float),
-                "mean": track[f"{score}_mean"],
-                "sd": track[f"{score}_sd"],
-                "on_front": track.on_front,
-            }
-        )
-        comparable = score == "test_acc" and first.data == "mnist" and cost == "num_params"
-        near = records[size.between(low, high)] if comparable else None
-        panels.append(FrontPanel(track_name(first), score, points, near))
-        drawn |= comparable
-    if not drawn:
+
+def _draw(tracks: Sequence[pd.DataFrame], cost: str, output: Path) -> list[str]:
+    """Writes the picture. -> Notes on what is not in it, and where it is."""
+    from mnist_sweep.figures.front import front
+    from mnist_sweep.figures.saving import save
+
+    drawn = tracks[:MOST_TRACKS]
+    low = min(float(track[cost].min()) for track in drawn) / 2
+    high = max(float(track[cost].max()) for track in drawn) * 2
+    infos = [front_info(track, cost) for track in drawn]
+    near = [_with_records_between(info, low, high) for info in infos]
+    save(front(near, f"Accuracy against {COSTS[cost]}", COSTS[cost]), output)
+    notes = []
+    far = [record for record in known_records() if not low <= record.size <= high]
+    if not any(info.records_beside(info.score) for info in infos):
         notes.append(
             "known records are not drawn: they are test accuracies on MNIST against num_params"
         )
-    elif outside := int((~size.between(low, high)).sum()):
+    elif far:
         notes.append(
-            f"{counted(outside, 'known record')} not drawn: under {low:,.0f} or over {high:,.0f} "
+            f"{counted(len(far), 'known record')} not drawn: under {low:,.0f} or over {high:,.0f} "
             "parameters"
         )
-    return panels
+    if len(tracks) > MOST_TRACKS:
+        notes.append(
+            f"drawn are the {MOST_TRACKS} of {len(tracks)} tracks with most runs; --where chooses "
+            "others"
+        )
+    return [*notes, f"picture {output}"]
 
 
-def _print_fronts(
-    tracks: Sequence[pd.DataFrame], cost: str, notes: Sequence[str], style: str
-) -> None:
-    """A table for each track; the notes on standard error where a program reads the output."""
+def _with_records_between(info: FrontInfo, low: float, high: float) -> FrontInfo:
+    """Without those that would push the track's own nets to the edge."""
+    records = tuple(record for record in info.records if low <= record.size <= high)
+    return replace(info, records=records)
+
+
+# The tables
+
+
+def _print(tracks: Sequence[pd.DataFrame], cost: str, form: str) -> None:
     fronts = []
     for track in tracks:
         best = track[track.on_front].drop(columns="on_front")
         fronts.append(best.assign(rank=range(1, len(best) + 1)))
-    if style in ("csv", "json"):
+    if form in ("csv", "json"):
         lines = pd.concat(fronts, ignore_index=True)
-        print(tables.as_csv(lines) if style == "csv" else tables.as_json(lines), end="")
+        print(as_csv(lines) if form == "csv" else as_json(lines), end="")
+        return
+    rankings = [
+        front_ranking(best, len(track), cost) for best, track in zip(fronts, tracks, strict=True)
+    ]
+    if form == "rich":
+        show_all(sys.stdout, rankings)
     else:
-        rankings = [
-            _ranking(best, len(track), cost) for best, track in zip(fronts, tracks, strict=True)
-        ]
-        if style == "rich":
-            console = tables.make_console(sys.stdout)
-            for ranking in rankings:
-                tables.show(console, ranking, whole="--format csv")
-                console.print()
-        else:
-            write = tables.markdown if style == "md" else tables.latex
-            print("\n\n".join(map(write, rankings)))
-    for note in notes:
-        print(note, file=sys.stdout if style == "rich" else sys.stderr)
-
-
-def _ranking(best: pd.DataFrame, configurations: int, cost: str) -> Ranking:
-    first = best.iloc[0]
-    score = first.ranked_by.removesuffix("_mean")
-    means = tables.means(best[f"{score}_mean"], best[f"{score}_sd"])
-    columns = {
-        "rank": ("#", [str(rank) for rank in best["rank"]]),
-        "label": ("configuration", best.label.tolist()),
-        "num_params": (cost.removeprefix("num_"), [f"{value:,}" for value in best[cost]]),
-        "first": (f"{score}, %", means),
-        "n": ("n", [f"{n:,}" for n in best.n]),
-    }
-    notes = []
-    if configurations > len(best):
-        by_test = "; this is a choice by the test set" if score == "test_acc" else ""
-        notes.append(
-            f"the best of {configurations:,} configurations by {score}, so it flatters "
-            f"them{by_test}"
-        )
-    if (best.n == 1).any():
-        notes.append("± ? is one run: nothing is known of its spread")
-    title = f"{track_name(first)}: front of {score} over {cost}"
-    return Ranking(title, columns, total=len(best), note="; ".join(notes))
+        print(markdown(rankings) if form == "md" else latex(rankings), end="")

@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from mnist_sweep.errors import UserError
+from mnist_sweep.paths import MAIN_TABLE
 from mnist_sweep.runs.rebuild import rebuild
 from mnist_sweep.runs.table import ResultsTable
 
@@ -23,7 +24,7 @@ def add_rebuild(parser: argparse.ArgumentParser) -> None:
         "--table",
         type=Path,
         metavar="FILE",
-        default=Path("outputs/results.csv"),
+        default=MAIN_TABLE,
         help="the table to write (default: %(default)s)",
     )
     parser.set_defaults(run=run)

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from mnist_sweep.report.read.load import DTYPES
+from mnist_sweep.metrics import is_accuracy
+from mnist_sweep.report.read.load import DTYPES, TEXT, TIME
 
 DIGITS = {"seconds": 1, "train_seconds": 1, "images_per_s": 0, "peak_rss_mb": 0}
 """After the point; other numbers that are no integers have SIGNIFICANT ones."""
@@ -68,7 +69,8 @@ HINTS = {
 
 
 def columnar(runs: pd.DataFrame) -> dict[str, Any]:
-    """The runs as page.js reads them: n, columns, and the names of those shown at first."""
+    """The runs as columns.js reads them: n, columns, the kinds of those that hold nothing, and the
+    names of those shown at first."""
     names = [str(name) for name in runs if runs[name].notna().any()]
     columns = {name: _column(name, runs[name]) for name in names}
     section = {name: title for title, members in SECTIONS.items() for name in members}
@@ -81,6 +83,7 @@ def columnar(runs: pd.DataFrame) -> dict[str, Any]:
     differs = {name for name, column in columns.items() if not column.get("constant")}
     return {
         "n": len(runs),
+        "empty": {str(name): _kind(str(name)) for name in runs if str(name) not in columns},
         "columns": [columns[n] for members in parts.values() for n in members if n in columns],
         "shown": [n for n in SHOWN if n in columns and (n in differs or n in ALWAYS_SHOWN)],
         "sections": list(SECTIONS),
@@ -90,17 +93,24 @@ def columnar(runs: pd.DataFrame) -> dict[str, Any]:
 def _column(name: str, values: "pd.Series[Any]") -> dict[str, Any]:
     if len(values) > 1 and values.notna().all() and values.nunique() == 1:
         return {**_column(name, values.head(1)), "constant": True}
-    dtype = DTYPES.get(name, "string")
-    if dtype == "boolean":
-        return _texts(values.map({True: "yes", False: "no"}).astype("string"))
-    if name == "started":
+    kind = _kind(name)
+    if kind == "flag":
+        texts = values.map({True: "yes", False: "no"}).astype("string")
+        return {**_texts(texts), "kind": kind}
+    if kind == "time":
         seconds = (values - pd.Timestamp(0, tz="UTC")).dt.total_seconds().fillna(0)
-        return {"kind": "time", "values": _whole(seconds, values.isna())}
-    if dtype in ("Int64", "float64"):
+        return {"kind": kind, "values": _whole(seconds, values.isna())}
+    if kind == "number":
         return _numbers(name, values)
-    if name in WORDS:
+    if kind == "words":
         return _words(values, WORDS[name])
     return _texts(values)
+
+
+def _kind(name: str) -> str:
+    kinds = {"boolean": "flag", "Int64": "number", "float64": "number", TIME: "time"}
+    kind = kinds.get(DTYPES.get(name, TEXT), "text")
+    return "words" if kind == "text" and name in WORDS else kind
 
 
 def _numbers(name: str, values: "pd.Series[Any]") -> dict[str, Any]:
@@ -110,7 +120,7 @@ def _numbers(name: str, values: "pd.Series[Any]") -> dict[str, Any]:
     column: dict[str, Any] = {"kind": "number"}
     if DTYPES[name] == "Int64":
         digits = 0
-    elif "_acc" in name:
+    elif is_accuracy(name):
         digits = ACCURACY_DIGITS
         column["percent"] = True
     column["digits"] = digits
@@ -152,8 +162,9 @@ def _codes(codes: Any, distinct: Any) -> list[int]:
     return places
 
 
-def _plain(values: Any) -> list[str | None]:
-    return [None if pd.isna(value) else str(value) for value in values]
+def _plain(texts: Any) -> list[str | None]:
+    found: list[str | None] = pd.Series(texts, dtype=object).where(pd.notna(texts), None).tolist()
+    return found
 
 
 def _words(values: "pd.Series[Any]", separator: str) -> dict[str, Any]:

@@ -1,13 +1,22 @@
-"""The winning net, drawn layer by layer."""
+"""The section of the winning nets, drawn layer by layer."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from mnist_sweep.config import IMAGE_SIZE, resolved
 from mnist_sweep.errors import UserError
+from mnist_sweep.report.analysis.tracks import track_name
+from mnist_sweep.report.read.folders import RunFolders
 from mnist_sweep.runs.saved import SavedRun
+
+if TYPE_CHECKING:  # it imports torch
+    from mnist_sweep.profile import Profile
+
+MOST_NETS = 3
 
 SIDE = 96  # of the picture, in its units
 LARGEST = 62  # side of a sheet as large as the image
@@ -25,9 +34,69 @@ class Sheet:
     height: float
 
 
-def draw(run: SavedRun) -> dict[str, Any]:
-    """The net that the run's config builds, as the page shows it: its costs, layers and steps, a
-    step being a picture of a feature map under the name of what made it.
+@dataclass(frozen=True)
+class Step:
+    """A picture of a feature map under the name of what made it."""
+
+    kind: str
+    """A class of the stylesheet."""
+    operation: str
+    rest: str
+    """What else is to say of the operation."""
+    shape: str
+    sheets: Sequence[Sheet]
+    num_params: int
+    share: float
+    """Percent of the net's parameters."""
+
+
+@dataclass(frozen=True)
+class WinningNet:
+    """The net of the first of a ranking."""
+
+    title: str
+    run_id: str
+    costs: "Profile | None"
+    """None if it cannot be drawn."""
+    problem: str = ""
+    """Why it cannot."""
+
+    @property
+    def steps(self) -> list[Step]:
+        return list(_steps(self.costs)) if self.costs else []
+
+
+def winning_nets(tracks: Sequence[pd.DataFrame], folders: RunFolders) -> list[WinningNet]:
+    """Each drawing once; if there is none, what stood in the way of the first.
+
+    tracks: of the leaderboard, the lines of each.
+    """
+    nets = [_winning_net(track.iloc[0], folders) for track in tracks[:MOST_NETS]]
+    drawn: list[WinningNet] = []
+    for net in nets:
+        if net.costs and all(
+            net.costs.layers != other.costs.layers for other in drawn if other.costs
+        ):
+            drawn.append(net)
+    return drawn or nets[:1]
+
+
+def _winning_net(best: "pd.Series[Any]", folders: RunFolders) -> WinningNet:
+    title = f"{best.label} ({track_name(best)})"
+    run = folders.first(best.run_ids)
+    if run is None:
+        run_id = best.run_ids[0]
+        gone = f"The directory of run {run_id} is not here, so its net cannot be drawn."
+        return WinningNet(title, run_id, None, gone)
+    run_id = run.record.run_id
+    try:
+        return WinningNet(title, run_id, _costs(run))
+    except UserError as error:
+        return WinningNet(title, run_id, None, f"Run {run_id} cannot be drawn: {error}.")
+
+
+def _costs(run: SavedRun) -> "Profile":
+    """Of the net that the run's config builds.
 
     Raises:
         UserError: the config is gone or builds no net, or not the net that was trained.
@@ -51,40 +120,30 @@ def draw(run: SavedRun) -> dict[str, Any]:
             f"its config now builds a net of {costs.num_params:,} parameters, and the one that was "
             f"trained had {trained:,}: the code has changed since"
         )
-    layers = [asdict(layer) for layer in costs.layers]
-    return {
-        "words": f"{costs.num_params:,} parameters, {costs.macs:,} multiply-accumulates an image; "
-        f"a value of the last layers sees up to {costs.receptive_field} pixels along a side.",
-        "layers": layers,
-        "steps": list(_steps(layers, costs.num_params)),
-        "num_params": costs.num_params,
-        "macs": costs.macs,
-        "receptive_field": costs.receptive_field,
-    }
+    return costs
 
 
-def _steps(layers: Sequence[Mapping[str, Any]], num_params: int) -> Iterator[dict[str, Any]]:
+def _steps(costs: "Profile") -> Iterator[Step]:
     """What the drawing shows: the image, then each layer with its output. Dropout, which changes
     no shape, is named with the layer before it."""
-    image = {"label": "image", "shape": (1, IMAGE_SIZE, IMAGE_SIZE), "num_params": 0}
-    merged: list[dict[str, Any]] = []
-    for layer in [image, *layers]:
-        if layer["label"].startswith("dropout") and merged:
-            merged[-1]["label"] += f", {layer['label']}"
+    layers: list[tuple[str, tuple[int, ...], int]] = [("image", (1, IMAGE_SIZE, IMAGE_SIZE), 0)]
+    for layer in costs.layers:
+        if layer.label.startswith("dropout"):
+            label, shape, num_params = layers[-1]
+            layers[-1] = (f"{label}, {layer.label}", shape, num_params)
         else:
-            merged.append(dict(layer))
-    for layer in merged:
-        operation, _, rest = layer["label"].partition(", ")
-        share = 100 * layer["num_params"] / max(num_params, 1)
-        yield {
-            "kind": _kind(operation),
-            "operation": operation,
-            "rest": rest,
-            "shape": "×".join(map(str, layer["shape"])),
-            "sheets": _sheets(layer["shape"]),
-            "num_params": layer["num_params"],
-            "share": f"{share:.1f}",
-        }
+            layers.append((layer.label, layer.shape, layer.num_params))
+    for label, shape, num_params in layers:
+        operation, _, rest = label.partition(", ")
+        yield Step(
+            kind=_kind(operation),
+            operation=operation,
+            rest=rest,
+            shape="×".join(map(str, shape)),
+            sheets=_sheets(shape),
+            num_params=num_params,
+            share=100 * num_params / max(costs.num_params, 1),
+        )
 
 
 def _kind(operation: str) -> str:

@@ -3,7 +3,6 @@
 import codecs
 import csv
 import io
-import os
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -14,11 +13,9 @@ import numpy as np
 import pandas as pd
 
 from mnist_sweep.errors import UserError
+from mnist_sweep.paths import MAIN_TABLE, RESULTS_TABLE
 from mnist_sweep.runs.record import RunRecord, Status
-
-DEFAULT_TABLE = Path("outputs/results.csv")
-
-SOURCES_HELP = "a results table, or a folder with tables (default: outputs/results.csv)"
+from mnist_sweep.runs.tables import find_tables
 
 GROUPS = (
     *("data", "model", "optimizer", "scheduler", "augmentation", "protocol"),
@@ -66,7 +63,7 @@ def load_results(*sources: str | Path) -> pd.DataFrame:
     """
     skipped: Counter[str] = Counter()
     frames, tables = [], []
-    for table, asked_for in dict.fromkeys(_tables(sources or (DEFAULT_TABLE,))):
+    for table, asked_for in dict.fromkeys(_tables(sources or (MAIN_TABLE,))):
         try:
             frames.append(_read(table, skipped))
             tables.append(str(table))
@@ -77,12 +74,12 @@ def load_results(*sources: str | Path) -> pd.DataFrame:
     frame = _with_all_columns(pd.concat(frames, ignore_index=True) if frames else pd.DataFrame())
     if frame.empty:
         names = ", ".join(tables or map(str, sources))
-        lost = f" ({_words(skipped)})" if _words(skipped) else ""
+        lost = f" ({_listed(skipped)})" if _listed(skipped) else ""
         raise UserError(f"{names}: no run in it{lost}; {HOW_TO_MAKE}")
     in_several = frame.run_id.duplicated(keep="last")
     skipped["repeat{s} of a run in another table"] += int(in_several.sum())
     frame = frame[~in_several].reset_index(drop=True)
-    frame.attrs = {"sources": tables, "skipped": _words(skipped)}
+    frame.attrs = {"sources": tables, "skipped": _listed(skipped)}
     return frame
 
 
@@ -91,22 +88,14 @@ def _tables(sources: tuple[str | Path, ...]) -> Iterator[tuple[Path, bool]]:
     for source in map(Path, sources):
         if not source.exists():
             raise UserError(f"{source}: no such table or folder; {HOW_TO_MAKE}")
-        if not source.is_dir():
-            yield source, True
-        elif (source / DEFAULT_TABLE.name).is_file():
-            yield source / DEFAULT_TABLE.name, True
-        else:
-            found = sorted(
-                Path(folder, DEFAULT_TABLE.name)
-                for folder, _, files in os.walk(source)
-                if DEFAULT_TABLE.name in files
-            )
-            if not found:
-                raise UserError(f"{source}: no {DEFAULT_TABLE.name} in or below it; {HOW_TO_MAKE}")
-            yield from ((table, False) for table in found)
+        found = find_tables(source)
+        if not found:
+            raise UserError(f"{source}: no {RESULTS_TABLE} in or below it; {HOW_TO_MAKE}")
+        named = source, source / RESULTS_TABLE
+        yield from ((table, table in named) for table in found)
 
 
-def _words(skipped: Counter[str]) -> str:
+def _listed(skipped: Counter[str]) -> str:
     parts = [f"{n:,} {what.format(s='s' * (n > 1))}" for what, n in skipped.items() if n]
     return ", ".join(parts)
 

@@ -1,6 +1,5 @@
 """A search read back: which one is meant, and what Optuna knows of its trials."""
 
-import argparse
 import math
 import shutil
 import tempfile
@@ -10,12 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mnist_sweep.errors import UserError
+from mnist_sweep.paths import JOURNAL, MULTIRUN, RESULTS_TABLE
 from mnist_sweep.runs.table import ResultsTable
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
-
-MULTIRUN = Path("multirun")
 
 
 @dataclass(frozen=True)
@@ -76,11 +74,11 @@ def find_search(source: Path | None) -> Path:
         )
     if _is_search(root):
         return root
-    below = {path.parent for path in [*root.rglob("study.journal"), *root.rglob("results.csv")]}
+    below = {path.parent for path in [*root.rglob(JOURNAL), *root.rglob(RESULTS_TABLE)]}
     found = sorted(filter(_is_search, below), key=lambda folder: folder.stat().st_mtime)
     if not found:
         raise UserError(
-            f"{root} holds no search (no study.journal, no run with a trial): give the folder of "
+            f"{root} holds no search (no {JOURNAL}, no run with a trial): give the folder of "
             "one that was made with hydra/sweeper=search"
         )
     if source is not None and len(found) > 1:
@@ -91,11 +89,11 @@ def find_search(source: Path | None) -> Path:
 
 
 def _is_search(folder: Path) -> bool:
-    return (folder / "study.journal").is_file() or _study_name(folder) is not None
+    return (folder / JOURNAL).is_file() or _study_name(folder) is not None
 
 
 def _study_name(folder: Path) -> str | None:
-    rows = ResultsTable(folder / "results.csv").rows()
+    rows = ResultsTable(folder / RESULTS_TABLE).rows()
     return next((row["study"] for row in rows if row.get("study")), None)
 
 
@@ -109,7 +107,6 @@ def read_study(folder: Path, url: str | None) -> SearchStudy:
     """
     import optuna
 
-    from mnist_sweep.paths import JOURNAL
     from mnist_sweep.search.study.attributes import is_finished
     from mnist_sweep.search.study.credentials import without_credentials
     from mnist_sweep.search.study.storage import open_storage
@@ -148,20 +145,3 @@ def read_study(folder: Path, url: str | None) -> SearchStudy:
     finished = [trial for trial in trials if is_finished(trial)]
     scaled = *settings.get("hydra.sweeper.fit", []), *settings.get("hydra.sweeper.fit_rest", [])
     return SearchStudy(folder, dict(zip(names, directions, strict=True)), finished, scaled)
-
-
-def add_search(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "source",
-        nargs="?",
-        type=Path,
-        metavar="SOURCE",
-        help="a search's folder (default: the newest one in multirun)",
-    )
-
-
-def add_study(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--objective", metavar="NAME", help="of several (default: the first)")
-    parser.add_argument(
-        "--storage", metavar="URL", help="where the search is kept, if not in its folder"
-    )

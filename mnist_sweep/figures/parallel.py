@@ -1,7 +1,5 @@
-"""A search: its trials as parallel coordinates, and which parameters mattered."""
+"""The trials of a search as parallel coordinates."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,41 +13,23 @@ from matplotlib.ticker import LogLocator, MaxNLocator
 
 from mnist_sweep.figures.axes import numbers
 from mnist_sweep.figures.labels import headline, legend, one_line
-from mnist_sweep.figures.style import BLUE, GREY, INK, PALE, WIDTH, styled
-
-
-@dataclass(frozen=True)
-class ParallelAxis:
-    """A parameter. values: of each trial, None where it has none. Categorical ones have choices, in
-    their order; numbers the range in which they were searched, and whether by their logarithm."""
-
-    name: str
-    values: Sequence[Any]
-    choices: Sequence[Any] | None = None
-    low: float = 0.0
-    high: float = 1.0
-    log: bool = False
+from mnist_sweep.figures.style import BLUE, GREY, WIDTH, styled
+from mnist_sweep.metrics import is_accuracy
+from mnist_sweep.report.analysis.parallel import ParallelAxis, ParallelInfo
 
 
 @styled
-def parallel(
-    parameters: Sequence[ParallelAxis],
-    objective: str,
-    values: Sequence[float | None],
-    title: str,
-    *,
-    minimize: bool = False,
-) -> Figure:
+def parallel(search: ParallelInfo, title: str) -> Figure:
     """A row for each parameter, a line down through all rows for each trial.
 
-    values: the objective's (accuracies as fractions of 1); None for a trial that was not completed,
-    which is grey. The best is dark and bold.
+    A trial that was not completed is grey, the best is dark and bold.
     """
-    is_acc = objective.endswith("_acc")
-    final = numbers(values) * (100 if is_acc else 1)
+    objective, minimize = search.objective, search.minimize
+    is_acc = is_accuracy(objective)
+    final = numbers(search.values) * (100 if is_acc else 1)
     known = final[~np.isnan(final)]
     low, high = (known.min(), known.max()) if len(known) else (0.0, 1.0)
-    rows = [*parameters, ParallelAxis(objective, list(final), low=low, high=high)]
+    rows = [*search.axes, ParallelAxis(objective, list(final), low=low, high=high)]
     figure = Figure(figsize=(WIDTH, 1.5 + 0.4 * len(rows)), dpi=150, layout="constrained")
     axes = figure.subplots()
     places = np.array(
@@ -149,36 +129,3 @@ SIDE_BY_SIDE = 0.02
 def _key(value: Any) -> str:
     """1 and True are different choices."""
     return repr(value)
-
-
-@styled
-def importance(
-    importances: Mapping[str, float], chance: Mapping[str, float], title: str, note: str
-) -> Figure:
-    """Bars, the most important on top. importances: parameter -> share of 1; chance: what it would
-    exceed in one of twenty cases if the parameter had no effect. note: how it was reckoned."""
-    names = sorted(importances, key=lambda name: (-importances[name], name))
-    figure = Figure(figsize=(WIDTH, 2.0 + 0.26 * len(names)), layout="constrained")
-    axes = figure.subplots()
-    shares = [100 * importances[name] for name in names]
-    shown = [100 * chance[name] for name in names]
-    above = [share > by_chance for share, by_chance in zip(shares, shown, strict=True)]
-    colors = [BLUE if is_above else PALE for is_above in above]
-    axes.barh(range(len(names)), shares, color=colors, height=0.66)
-    axes.vlines(
-        shown, np.arange(len(names)) - 0.4, np.arange(len(names)) + 0.4, color=INK, linewidth=1.4
-    )
-    axes.set_yticks(range(len(names)), [one_line(name, 40) for name in names])
-    axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.tick_params(axis="y", length=0)
-    axes.grid(False, axis="y")
-    axes.set_xlim(0, 1.08 * max([*shares, *shown, 1.0]))
-    axes.set_xlabel("importance, % of the total")
-    headline(figure, title)
-    marks = [
-        Line2D([], [], color=BLUE, linewidth=6, label="above chance"),
-        Line2D([], [], color=PALE, linewidth=6, label="not above chance"),
-        Line2D([], [], color=INK, marker="|", markersize=9, linestyle="", label="chance, 95 %"),
-    ]
-    legend(figure, marks, note)
-    return figure

@@ -1,0 +1,89 @@
+"""The searches among runs: the best trials of each, what mattered, who worked when."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from omegaconf import DictConfig, OmegaConf
+
+from mnist_sweep.errors import UserError
+from mnist_sweep.paths import JOURNAL, RUN_HYDRA
+from mnist_sweep.report.analysis.best_trials import BestTrials, best_trials
+from mnist_sweep.report.analysis.invocations import config_or_empty
+from mnist_sweep.report.analysis.timeline import TimelineInfo, timeline
+from mnist_sweep.report.read.folders import RunFolders
+from mnist_sweep.report.wording import statuses
+
+if TYPE_CHECKING:
+    from mnist_sweep.report.analysis.importance import Importances
+
+
+@dataclass(frozen=True)
+class SearchInfo:
+    name: str
+    num_trials: int
+    statuses: tuple[tuple[str, int], ...]
+    """Of its runs, with their numbers, the most frequent first."""
+    objectives: tuple[str, ...]
+    best: BestTrials | None
+    importance: "Importances | None"
+    """For the first objective."""
+    no_importance: str
+    """Why it cannot be told, a sentence; "" where it can."""
+    timeline: TimelineInfo | None
+
+
+def searches(runs: pd.DataFrame, folders: RunFolders) -> Iterator[SearchInfo]:
+    """Each search among the runs, the largest first."""
+    for name in runs.study.value_counts().index:
+        trials = runs[runs.study == name]
+        objectives = _objectives(_hydra_of_one(trials, folders))
+        importance, no_importance = _importance(trials, next(iter(objectives)), folders)
+        yield SearchInfo(
+            name=str(name),
+            num_trials=trials.trial.nunique(),
+            statuses=tuple(statuses(trials)),
+            objectives=tuple(objectives),
+            best=best_trials(trials, objectives),
+            importance=importance,
+            no_importance=no_importance,
+            timeline=timeline(trials),
+        )
+
+
+def _hydra_of_one(runs: pd.DataFrame, folders: RunFolders) -> DictConfig:
+    """Hydra's own config of the first of these runs that is here; empty if none is."""
+    run = folders.first(runs.run_id)
+    return config_or_empty(run.run_dir / RUN_HYDRA) if run is not None else OmegaConf.create()
+
+
+def _objectives(hydra: DictConfig) -> Mapping[str, str]:
+    """Objective -> maximize or minimize."""
+    names = OmegaConf.select(hydra, "hydra.sweeper.objective", default="val_acc")
+    directions = OmegaConf.select(hydra, "hydra.sweeper.direction", default="maximize")
+    listed = [[one] if isinstance(one, str) else one for one in (names, directions)]
+    return {str(name): str(direction) for name, direction in zip(*listed, strict=False)}
+
+
+def _importance(
+    trials: pd.DataFrame, objective: str, folders: RunFolders
+) -> "tuple[Importances | None, str]":
+    """What mattered, or None and a sentence that says why it cannot be told."""
+    run = folders.first(trials.run_id)
+    if run is None:
+        return None, "The search’s directory is not here, so it cannot be told."
+    # Here, so that a page without a search to explain imports no optuna.
+    from mnist_sweep.report.analysis.importance import importances
+    from mnist_sweep.report.read.study import read_study
+
+    folder = next((f for f in run.run_dir.parents if (f / JOURNAL).is_file()), None)
+    if folder is None:
+        return None, (
+            f"The study is not in the search’s directory ({JOURNAL}), so it cannot be told."
+        )
+    try:
+        study = read_study(folder, None)
+        return importances(study, study.objective(objective)), ""
+    except UserError as error:
+        return None, f"It cannot be told: {error}."

@@ -1,0 +1,5 @@
+"""`from mnist_sweep.report.leaderboard import leaderboard`: where the README promises it."""
+
+from mnist_sweep.report.analysis.leaderboard import leaderboard
+
+__all__ = ["leaderboard"]

@@ -1,0 +1,1 @@
+"""Tables as text: what is in them, in a terminal, to paste, and for programs."""
