@@ -76,7 +76,7 @@ class Done:
 # Starting Python and importing torch takes most of a command's time, so the commands here are
 # children of one process that has imported it, as a search's own workers are.
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["mnist_sweep.search.controller", __name__, "sklearn.datasets"])
+SERVER.set_forkserver_preload(["mnist_sweep.search.assembly", __name__, "sklearn.datasets"])
 
 
 def be_the_command(

@@ -1,34 +1,62 @@
-"""Rows of a results table, and histories, to test with."""
+"""Rows of results tables, and histories, to test with."""
 
+import tempfile
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from mnist_sweep.metrics import EpochMetrics
+from mnist_sweep.report import load_results
+from mnist_sweep.report.read.load import GROUPS
 from mnist_sweep.runs.record import RunRecord
+from mnist_sweep.runs.table import ResultsTable
 
-GROUPS = {"data": "mnist", "model": "ds_cnn", "protocol": "select", "debug": None}
+STATUSES = ["completed", "diverged", "interrupted", "failed", "pruned", "infeasible"]
 
 
-def record(number: int, **changes: Any) -> RunRecord:
-    """A completed run on MNIST, a configuration of its own. Groups are given by their names."""
-    groups = {name: changes.pop(name, value) for name, value in GROUPS.items()}
-    values: dict[str, Any] = {
-        "run_id": f"r{number:09d}",
-        "status": "completed",
-        "groups": groups,
-        "seed": 0,
-        "num_params": 5000,
-        "macs": 10**6,
-        "val_acc": 0.99,
-        "test_acc": 0.98,
-        "val_images": 10_000,
-        "test_images": 10_000,
-        "config_hash": f"c{number}",
-        "overrides": f"model=net{number}",
-        "run_dir": f"multirun/{number}",
-        "seconds": 60.0,
-        "started": f"2026-01-02T03:{number // 60:02d}:{number % 60:02d}+00:00",
+def record(number: int, config: str | None = "c1", seed: int = 0, **changes: Any) -> RunRecord:
+    """A completed run on MNIST. Groups are given by their names, like columns."""
+    groups = {
+        **dict.fromkeys(GROUPS),
+        **{"data": "mnist", "model": "ds_cnn", "optimizer": "adamw", "protocol": "select"},
+        **{name: changes.pop(name) for name in list(changes) if name in GROUPS},
     }
-    return RunRecord(**{**values, **changes})
+    values: dict[str, Any] = {
+        "status": "completed",
+        "num_params": 17_418,
+        "macs": 1_417_568,
+        "val_images": 10_000 if groups["protocol"] == "select" else None,
+        "test_images": 10_000,
+        "val_acc": 0.99 + number / 1e4 if groups["protocol"] == "select" else None,
+        "test_acc": 0.991 + number / 1e4,
+        "seconds": 60.5,
+        "started": f"2026-11-21T10:{number // 60:02d}:{number % 60:02d}+00:00",
+        "overrides": f"seed={seed}",
+        "run_dir": f"multirun/{number}",
+    }
+    values |= {"config_hash": config, **changes}
+    return RunRecord(f"r{number:09d}", groups=groups, seed=seed, **values)
+
+
+def write(path: Path, *records: RunRecord) -> Path:
+    ResultsTable(path).extend(records)
+    return path
+
+
+def frame(*records: RunRecord) -> pd.DataFrame:
+    """As `load_results` would have read it."""
+    with tempfile.TemporaryDirectory() as folder:
+        return load_results(write(Path(folder, "results.csv"), *records))
+
+
+def alone(number: int, **changes: Any) -> RunRecord:
+    """A configuration of its own, as good as any other."""
+    values: dict[str, Any] = {
+        **{"num_params": 5000, "macs": 10**6, "val_acc": 0.99, "test_acc": 0.98},
+        **{"config_hash": f"c{number}", "overrides": f"model=net{number}", "seconds": 60.0},
+    }
+    return record(number, **{**values, **changes})
 
 
 def epoch(number: int, **changes: Any) -> EpochMetrics:

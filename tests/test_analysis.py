@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import create_trial
 
+from mnist_sweep.dominance import non_dominated
 from mnist_sweep.metrics import EpochMetrics, is_accuracy
 from mnist_sweep.report import load_results
 from mnist_sweep.report.analysis.best_trials import best_trials
@@ -23,7 +24,6 @@ from mnist_sweep.report.analysis.front import (
     FrontInfo,
     front_info,
     known_records,
-    non_dominated,
     on_front,
     thinned,
 )
@@ -38,12 +38,12 @@ from mnist_sweep.report.read.study import SearchStudy
 from mnist_sweep.runs.history import write_history
 from mnist_sweep.runs.record import RunRecord, write_result
 from mnist_sweep.runs.table import ResultsTable
-from tests.results import record
+from tests.results import alone
 
 
 @pytest.fixture
 def table(tmp_path: Path) -> Any:
-    """`table(record(1), ...)`: the runs as `load_results` reads them, near their directories."""
+    """`table(alone(1), ...)`: the runs as `load_results` reads them, near their directories."""
 
     def read(*records: RunRecord) -> pd.DataFrame:
         path = tmp_path / "results.csv"
@@ -72,12 +72,12 @@ def test_accuracies_are_named_in_one_way() -> None:
 def test_a_point_is_a_configuration_the_mean_of_its_runs(table: Any) -> None:
     both = {"num_params": 2000, "config_hash": "c", "model": "twice"}
     runs = table(
-        record(1, val_acc=0.97, num_params=1000, model="small"),
-        record(2, val_acc=0.98, test_acc=None, **both),
-        record(3, val_acc=0.99, test_acc=0.97, seed=1, **both),
-        record(4, val_acc=0.984, test_acc=0.975, num_params=3000, model="beaten"),
-        record(5, num_params=None, model="unknown"),
-        record(6, num_params=10, status="pruned"),
+        alone(1, val_acc=0.97, num_params=1000, model="small"),
+        alone(2, val_acc=0.98, test_acc=None, **both),
+        alone(3, val_acc=0.99, test_acc=0.97, seed=1, **both),
+        alone(4, val_acc=0.984, test_acc=0.975, num_params=3000, model="beaten"),
+        alone(5, num_params=None, model="unknown"),
+        alone(6, num_params=10, status="pruned"),
     )
     info = info_of(runs)
     assert (info.cost, info.score, info.scores) == (
@@ -115,7 +115,7 @@ def test_a_point_is_a_configuration_the_mean_of_its_runs(table: Any) -> None:
 def test_known_records_stand_beside_their_like_only(
     changes: dict[str, Any], cost: str, comparable: bool, table: Any
 ) -> None:
-    info = info_of(table(record(1, **changes)), cost)
+    info = info_of(table(alone(1, **changes)), cost)
     assert info.records_beside("test_acc") == (known_records() if comparable else ())
     assert info.records_beside("val_acc") == ()
 
@@ -230,13 +230,13 @@ def test_a_curve_has_what_was_measured() -> None:
 
 def test_curves_are_of_the_best_and_of_the_pruned(table: Any, tmp_path: Path) -> None:
     runs = [
-        record(1, val_acc=0.97, model="a"),
-        record(2, val_acc=0.99, model="b", config_hash="c2"),
-        record(3, val_acc=0.98, model="b", config_hash="c2", seed=1),
-        record(4, status="pruned", study="s", trial=7),
-        record(5, status="pruned"),
-        record(6, status="failed"),
-        record(7, status="pruned", data="digits"),
+        alone(1, val_acc=0.97, model="a"),
+        alone(2, val_acc=0.99, model="b", config_hash="c2"),
+        alone(3, val_acc=0.98, model="b", config_hash="c2", seed=1),
+        alone(4, status="pruned", study="s", trial=7),
+        alone(5, status="pruned"),
+        alone(6, status="failed"),
+        alone(7, status="pruned", data="digits"),
     ]
     frame = table(*runs)
     for run in runs:
@@ -274,11 +274,11 @@ def test_the_best_of_a_search_is_a_completed_trial_that_ended_with_a_number() ->
 
 def test_reasons_that_differ_in_numbers_only_are_one(table: Any) -> None:
     runs = table(
-        *(record(n, status="failed", error=f"out of memory: {n}.5e-3 GB") for n in range(3)),
-        record(3, status="failed", error="no such file"),
-        record(4, status="diverged", error="loss is nan in epoch 3"),
-        record(5, status="diverged"),
-        record(6),
+        *(alone(n, status="failed", error=f"out of memory: {n}.5e-3 GB") for n in range(3)),
+        alone(3, status="failed", error="no such file"),
+        alone(4, status="diverged", error="loss is nan in epoch 3"),
+        alone(5, status="diverged"),
+        alone(6),
     )
     found = [(f.status, f.message, len(f.run_ids)) for f in failures(runs)]
     assert found[0] == ("failed", "out of memory: 0.5e-3 GB", 3)
@@ -296,11 +296,11 @@ def searched(table: Any) -> pd.DataFrame:
     """Trials 0 to 3; the first has two replicates, the last is pruned."""
     trial = {"study": "s"}
     frame: pd.DataFrame = table(
-        record(0, **trial, trial=0, val_acc=0.96, num_params=100),
-        record(1, **trial, trial=0, val_acc=0.98, num_params=100, seed=1),
-        record(2, **trial, trial=1, val_acc=0.975, num_params=90),
-        record(3, **trial, trial=2, val_acc=0.96, num_params=95),
-        record(4, **trial, trial=3, val_acc=0.999, num_params=1, status="pruned"),
+        alone(0, **trial, trial=0, val_acc=0.96, num_params=100),
+        alone(1, **trial, trial=0, val_acc=0.98, num_params=100, seed=1),
+        alone(2, **trial, trial=1, val_acc=0.975, num_params=90),
+        alone(3, **trial, trial=2, val_acc=0.96, num_params=95),
+        alone(4, **trial, trial=3, val_acc=0.999, num_params=1, status="pruned"),
     )
     return frame
 
@@ -402,10 +402,10 @@ def test_no_worker_does_two_things_at_once(runs: list[tuple[int, float]]) -> Non
 def test_a_pause_is_no_time_of_the_workers(table: Any) -> None:
     trial = {"study": "s", "seconds": 60.0}
     runs = table(
-        record(1, **trial, started="2026-01-02T03:00:00+00:00"),
-        record(2, **trial, started="2026-01-02T03:00:00+00:00", status="pruned"),
-        record(3, **trial, started="2026-01-03T03:00:00+00:00"),
-        record(4, study="s", seconds=None),
+        alone(1, **trial, started="2026-01-02T03:00:00+00:00"),
+        alone(2, **trial, started="2026-01-02T03:00:00+00:00", status="pruned"),
+        alone(3, **trial, started="2026-01-03T03:00:00+00:00"),
+        alone(4, study="s", seconds=None),
     )
     found = timeline(runs)
     assert found is not None

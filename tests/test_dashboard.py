@@ -19,7 +19,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import create_study
 
-from mnist_sweep.search.storage import open_storage
+from mnist_sweep.search.study.storage import open_storage
 from tests.conftest import TINY, Cli
 
 pytestmark = pytest.mark.skipif(

@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
+from mnist_sweep.dominance import non_dominated
 from mnist_sweep.errors import UserError
 from mnist_sweep.figures.augmentation import augmentation
 from mnist_sweep.figures.curves import curves as draw_curves
@@ -39,7 +40,6 @@ from mnist_sweep.report.analysis.front import (
     FrontPoint,
     PointScore,
     known_records,
-    non_dominated,
 )
 from mnist_sweep.report.analysis.importance import Importances
 from mnist_sweep.report.analysis.parallel import ParallelAxis, ParallelInfo

@@ -34,7 +34,7 @@ from mnist_sweep.runs.record import RunRecord, write_result
 from mnist_sweep.runs.table import ResultsTable
 from tests.conftest import TINY, Cli, environment
 from tests.drawn import NASTY, legend_of, points_of
-from tests.results import history, record
+from tests.results import alone, history
 
 Report = Callable[..., str]
 
@@ -68,9 +68,9 @@ def leave(folder: Path, *records: RunRecord) -> None:
 def test_front_prints_the_front_of_each_track(report: Report, tmp_path: Path) -> None:
     leave(
         tmp_path,
-        record(1, model="small", num_params=1000, val_acc=0.97),
-        record(2, model="twice", seed=0, num_params=2000, val_acc=0.98),
-        record(
+        alone(1, model="small", num_params=1000, val_acc=0.97),
+        alone(2, model="twice", seed=0, num_params=2000, val_acc=0.98),
+        alone(
             3,
             model="twice",
             seed=1,
@@ -78,9 +78,9 @@ def test_front_prints_the_front_of_each_track(report: Report, tmp_path: Path) ->
             val_acc=0.99,
             config_hash="c2",
         ),
-        record(4, model="beaten", num_params=3000, val_acc=0.984),
-        record(5, model="pruned", num_params=10, val_acc=1.0, status="pruned"),
-        record(
+        alone(4, model="beaten", num_params=3000, val_acc=0.984),
+        alone(5, model="pruned", num_params=10, val_acc=1.0, status="pruned"),
+        alone(
             6,
             model="whole",
             protocol="final",
@@ -115,7 +115,7 @@ def test_front_prints_the_front_of_each_track(report: Report, tmp_path: Path) ->
 def test_known_records_are_drawn_beside_test_accuracies_on_mnist_only(
     report: Report, tmp_path: Path
 ) -> None:
-    leave(tmp_path, record(1), record(2, num_params=2000, val_acc=0.98))
+    leave(tmp_path, alone(1), alone(2, num_params=2000, val_acc=0.98))
     said = "known records are not drawn"
     assert said in report("front", "-o", "a.svg")
     assert said in report("front", "-o", "a.svg", "--score", "test_acc", "--cost", "macs")
@@ -123,14 +123,14 @@ def test_known_records_are_drawn_beside_test_accuracies_on_mnist_only(
     assert said not in by_test and "2 known records not drawn: under 1,000" not in by_test
     assert re.search(r"\d known records not drawn: under 1,000 or over 10,000", by_test)
     assert by_test.rstrip().endswith("picture a.svg")
-    leave(tmp_path, record(3, data="digits"))
+    leave(tmp_path, alone(3, data="digits"))
     only = ("--where", "data == 'digits'", "--score", "test_acc")
     assert said in report("front", "-o", "a.svg", *only)
 
 
 def test_a_front_that_cannot_be_is_one_line(report: Report, tmp_path: Path) -> None:
     assert "outputs/results.csv" in report("front", code=2)
-    leave(tmp_path, record(1, status="pruned"), record(2, macs=None))
+    leave(tmp_path, alone(1, status="pruned"), alone(2, macs=None))
     assert "--cost" in report("front", "--cost", "seconds", code=2)
     assert "--score" in report("front", "--score", "test_acc_peak", code=2)
     assert "a.gif" in report("front", "-o", "a.gif", code=2)
@@ -143,7 +143,7 @@ def test_a_front_that_cannot_be_is_one_line(report: Report, tmp_path: Path) -> N
 def leave_run(folder: Path, number: int, epochs: int, **changes: Any) -> RunRecord:
     run_dir = folder / "multirun" / str(number)
     run_dir.mkdir(parents=True)
-    run = record(number, epochs_done=epochs, **changes)
+    run = alone(number, epochs_done=epochs, **changes)
     write_result(run_dir, run)
     if epochs:
         write_history(run_dir, history(epochs))
@@ -379,7 +379,7 @@ def test_augmented_digits_are_what_training_sees(
 
 
 def test_the_command_as_a_process(cli: Cli, tmp_path: Path) -> None:
-    leave(tmp_path, record(1, model=NASTY))
+    leave(tmp_path, alone(1, model=NASTY))
     done = cli("front", "-o", "front.png", module="mnist_sweep.report")
     assert done.returncode == 0 and done.stderr == ""
     assert "picture front.png" in done.stdout and "größer" in done.stdout

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from mnist_sweep.report.analysis.front import non_dominated
+from mnist_sweep.dominance import non_dominated
 from mnist_sweep.report.wording import or_empty
 
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
+from mnist_sweep.dominance import non_dominated
 from mnist_sweep.report.analysis.leaderboard import METRICS
 from mnist_sweep.report.analysis.tracks import track_name
 
@@ -166,19 +167,6 @@ def on_front(lines: pd.DataFrame, cost: str, score: str) -> "pd.Series[bool]":
     """
     costs, scores = (lines[name].astype("float64").to_numpy() for name in (cost, score))
     return pd.Series(non_dominated(np.column_stack([-costs, scores])), index=lines.index)
-
-
-def non_dominated(values: np.ndarray) -> np.ndarray:
-    """values: (N, objectives), more is better. -> (N,): whether no other row is as good in all and
-    better in one. A row with a NaN is not among them and beats none."""
-    found = np.zeros(len(values), dtype=bool)
-    rows = np.flatnonzero(~np.isnan(values).any(axis=1))
-    rows = rows[np.lexsort(-values[rows].T)]  # what dominates a row stands before it
-    while len(rows):
-        best, left = values[rows[0]], values[rows]
-        found[rows[(left == best).all(axis=1)]] = True
-        rows = rows[(left > best).any(axis=1)]
-    return found
 
 
 # Fewer points

@@ -162,8 +162,9 @@ def _codes(codes: Any, distinct: Any) -> list[int]:
     return places
 
 
-def _plain(values: Any) -> list[str | None]:
-    return [None if pd.isna(value) else str(value) for value in values]
+def _plain(texts: Any) -> list[str | None]:
+    found: list[str | None] = pd.Series(texts, dtype=object).where(pd.notna(texts), None).tolist()
+    return found
 
 
 def _words(values: "pd.Series[Any]", separator: str) -> dict[str, Any]:

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mnist_sweep.report.analysis.failures import Failure
+import pandas as pd
+
+from mnist_sweep.report.analysis.failures import Failure, failures
 
 MOST_REASONS = 40
 
@@ -17,9 +19,10 @@ class FailuresSection:
     """Whether some of the runs were pruned, which is no failure."""
 
 
-def failures_section(found: Sequence[Failure], has_pruned: bool) -> FailuresSection:
+def failures_section(runs: pd.DataFrame) -> FailuresSection:
+    found = failures(runs)
     return FailuresSection(
         shown=found[:MOST_REASONS],
         more=max(0, len(found) - MOST_REASONS),
-        has_pruned=has_pruned,
+        has_pruned=bool((runs.status == "pruned").any()),
     )

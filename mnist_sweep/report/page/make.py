@@ -19,7 +19,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from mnist_sweep import __version__
 from mnist_sweep.metrics import is_accuracy
 from mnist_sweep.report.analysis.curves import all_curves
-from mnist_sweep.report.analysis.failures import failures
 from mnist_sweep.report.analysis.invocations import invocations
 from mnist_sweep.report.analysis.leaderboard import leaderboard
 from mnist_sweep.report.analysis.searches import searches
@@ -31,7 +30,7 @@ from mnist_sweep.report.page.failures import failures_section
 from mnist_sweep.report.page.figures import THEME
 from mnist_sweep.report.page.front import front_section
 from mnist_sweep.report.page.net import winning_nets
-from mnist_sweep.report.page.origin import AT_THE_TOP, facts, left_out
+from mnist_sweep.report.page.origin import origin_section
 from mnist_sweep.report.page.searches import SearchSection
 from mnist_sweep.report.page.summary import ranking_summaries, tiles
 from mnist_sweep.report.read.folders import RunFolders
@@ -64,22 +63,21 @@ def make_page(runs: pd.DataFrame, title: str, own_command: str) -> str:
     tracks = [lines for _, lines in board.groupby(TRACK, dropna=False, sort=False)]
     front = front_section(tracks)
     curves = CurvesSection(all_curves(runs, tracks, folders), len(runs))
-    found = [SearchSection(search) for search in islice(searches(runs, folders), MOST_SEARCHES)]
-    ran = invocations(runs, folders)
-    failed = failures_section(failures(runs), bool((runs.status == "pruned").any()))
+    found = {
+        f"search-{n}": SearchSection(search)
+        for n, search in enumerate(islice(searches(runs, folders), MOST_SEARCHES))
+    }
     nets = winning_nets(tracks, folders)
+    origin = origin_section(runs, board, invocations(runs, folders), own_command)
     sections = [
         Section("summary", "Summary", "summary", ranking_summaries(tracks)),
-        Section("runs", "All runs", "runs", None),
+        Section("runs", "All runs", "runs", None),  # the table is the script's
         *([Section("front", "Front", "front", front)] if tracks else []),
         Section("curves", "Curves", "curves", curves),
-        *(
-            Section(f"search-{n}", f"Search {search.info.name}", "search", search)
-            for n, search in enumerate(found)
-        ),
-        Section("failures", "Failures", "failures", failed),
+        *(Section(id, f"Search {s.info.name}", "search", s) for id, s in found.items()),
+        Section("failures", "Failures", "failures", failures_section(runs)),
         *([Section("net", "Winning net", "net", nets)] if nets else []),
-        Section("origin", "Origin", "origin", None),
+        Section("origin", "Origin", "origin", origin),
     ]
     data = {
         "runs": columnar(runs),
@@ -89,35 +87,28 @@ def make_page(runs: pd.DataFrame, title: str, own_command: str) -> str:
         "fronts": front.choices(),
         "curves": curves.data(),
         "plots": {
-            f"{name}-search-{n}": figure
-            for n, search in enumerate(found)
+            f"{name}-{id}": figure
+            for id, search in found.items()
             for name, figure in search.figures().items()
         },
     }
     script, plotly = bundle.script("start"), bundle.plotly()
-    return (
-        _environment()
-        .get_template("page.html.j2")
-        .render(
-            title=title,
-            num_runs=len(runs),
-            statuses=statuses(runs),
-            tiles=list(tiles(runs, tracks)),
-            sections=sections,
-            facts=list(facts(runs, board)),
-            facts_at_the_top=AT_THE_TOP,
-            commands=ran.shown,
-            more_commands=left_out(ran),
-            own_command=own_command,
-            skipped=runs.attrs.get("skipped", ""),
-            version=__version__,
-            made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-            style=bundle.style(),
-            script=script,
-            data=bundle.packed(_json(data)),
-            plotly=bundle.packed(plotly),
-            policy_sources=f"{bundle.policy_source(script)} {bundle.policy_source(plotly)}",
-        )
+    page = _environment().get_template("page.html.j2")
+    return page.render(
+        title=title,
+        num_runs=len(runs),
+        statuses=statuses(runs),
+        tiles=list(tiles(runs, tracks)),
+        sections=sections,
+        origin=origin,
+        skipped=runs.attrs.get("skipped", ""),
+        version=__version__,
+        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        style=bundle.style(),
+        script=script,
+        data=bundle.packed(_json(data)),
+        plotly=bundle.packed(plotly),
+        policy_sources=f"{bundle.policy_source(script)} {bundle.policy_source(plotly)}",
     )
 
 

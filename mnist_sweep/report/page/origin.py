@@ -1,6 +1,7 @@
 """The section that says where the page comes from: tables, versions, commands."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
@@ -16,8 +17,34 @@ AT_THE_TOP = ("data sets", "protocols", "torch", "python", "git commit")
 """Facts that the head of the page has, too."""
 
 
-def facts(runs: pd.DataFrame, board: pd.DataFrame) -> Iterator[tuple[str, str]]:
-    """Names and what there is to say. board: the leaderboard of the runs."""
+@dataclass(frozen=True)
+class OriginSection:
+    facts: Sequence[tuple[str, str]]
+    """Names and what there is to say."""
+    ran: Invocations
+    own_command: str
+    """Makes this page."""
+
+    @property
+    def facts_at_the_top(self) -> list[tuple[str, str]]:
+        return [(name, value) for name, value in self.facts if name in AT_THE_TOP]
+
+    @property
+    def left_out(self) -> str:
+        if not self.ran.left_out:
+            return ""
+        runs = counted(self.ran.left_out, "run")
+        return f"{runs} more: each run’s panel has its own command."
+
+
+def origin_section(
+    runs: pd.DataFrame, board: pd.DataFrame, ran: Invocations, own_command: str
+) -> OriginSection:
+    """board: the leaderboard of the runs."""
+    return OriginSection(list(_facts(runs, board)), ran, own_command)
+
+
+def _facts(runs: pd.DataFrame, board: pd.DataFrame) -> Iterator[tuple[str, str]]:
     sources: list[str] = runs.attrs.get("sources", [])
     more = f" and {len(sources) - MOST_TABLES} more" if len(sources) > MOST_TABLES else ""
     yield "tables", ", ".join(sources[:MOST_TABLES]) + more
@@ -51,9 +78,3 @@ def _values(column: "pd.Series[Any]") -> str:
     missing = int(column.isna().sum())
     rest += [f"not recorded ({counted(missing, 'run')})"] if missing else []
     return ", ".join([*shown, *rest])
-
-
-def left_out(commands: Invocations) -> str:
-    if not commands.left_out:
-        return ""
-    return f"{counted(commands.left_out, 'run')} more: each run’s panel has its own command."

@@ -1,7 +1,7 @@
 // The grammar of conditions on runs: text -> tree. That of --where, which report/read/expression.py
 // writes out; a test holds the two to each other.
 
-const LONGEST_NESTING = 40; // brackets within brackets
+const DEEPEST = 40; // brackets within brackets
 
 const TOKEN = new RegExp([
   String.raw`(?<text>'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")`,
@@ -110,7 +110,7 @@ export function parse(expression) {
 
   function nested() {
     depth += 1;
-    if (depth > LONGEST_NESTING) throw new SyntaxError();
+    if (depth > DEEPEST) throw new SyntaxError();
     const node = anyOf();
     depth -= 1;
     return node;
