@@ -2,6 +2,7 @@
 
 import csv
 import re
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,6 +99,14 @@ def test_the_readme_lists_every_choice_of_every_group() -> None:
         for choice in choices(group)
         if choice not in listed[group]
     ] == []
+
+
+def test_every_extra_that_a_page_installs_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    text = "".join(read_page(path).text for path in PAGES)
+    named = {extra for found in re.findall(r"'\.\[(.*?)\]'", text) for extra in found.split(",")}
+    assert "dev" in named
+    assert named - set(project["optional-dependencies"]) == set()
 
 
 # Links and figures
