@@ -1,4 +1,4 @@
-"""How fast, how small and how safe a default CPU run is: what the README's figures came from.
+"""How fast, how small and how safe a default CPU run is: the figures of docs/speed.md.
 
     MNIST_SWEEP_DATA=<folder that holds MNIST/raw> python benchmarks/training_speed.py
 

@@ -6,8 +6,9 @@ import os
 import runpy
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
@@ -75,7 +76,7 @@ class Done:
 # Starting Python and importing torch takes most of a command's time, so the commands here are
 # children of one process that has imported it, as a search's own workers are.
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["mnist_sweep.search.controller", __name__, "sklearn.datasets"])
+SERVER.set_forkserver_preload(["mnist_sweep.search.assembly", __name__, "sklearn.datasets"])
 
 
 def be_the_command(
@@ -95,19 +96,25 @@ def be_the_command(
     runpy.run_module(module, run_name="__main__", alter_sys=True)
 
 
-@pytest.fixture
-def cli(tmp_path: Path) -> Cli:
-    """`cli("model=ds_cnn", ...)` is `python -m mnist_sweep model=ds_cnn ...` in an empty folder."""
+def start(
+    folder: Path, module: str, arguments: Sequence[str], outputs: Sequence[str], **extra: str
+) -> ForkServerProcess:
+    """Begins `python -m <module> <arguments>` in the folder; outputs as of `be_the_command`."""
+    process = SERVER.Process(
+        target=be_the_command,
+        args=(module, folder, list(outputs), list(arguments), extra),
+        daemon=False,
+    )
+    process.start()
+    return process
+
+
+def cli_in(folder: Path) -> Cli:
+    """`call("model=ds_cnn", ...)` is `python -m mnist_sweep model=ds_cnn ...` in the folder."""
 
     def call(*arguments: str, module: str = "mnist_sweep", **extra: str) -> Done:
         with NamedTemporaryFile("r") as stdout, NamedTemporaryFile("r") as stderr:
-            outputs = [stdout.name, stderr.name]
-            process = SERVER.Process(
-                target=be_the_command,
-                args=(module, tmp_path, outputs, list(arguments), extra),
-                daemon=False,
-            )
-            process.start()
+            process = start(folder, module, arguments, [stdout.name, stderr.name], **extra)
             process.join(240)
             process.kill()
             return Done(process.exitcode, stdout.read(), stderr.read())
@@ -116,13 +123,18 @@ def cli(tmp_path: Path) -> Cli:
 
 
 @pytest.fixture
-def new_python(tmp_path: Path) -> Cli:
-    """`cli` in a Python of its own: for what that reads at its start, and for launchers' pools."""
+def cli(tmp_path: Path) -> Cli:
+    """`cli_in` an empty folder."""
+    return cli_in(tmp_path)
+
+
+def new_python_in(folder: Path) -> Cli:
+    """`cli_in` a Python of its own: for what that reads at its start, and for launchers' pools."""
 
     def call(*arguments: str, module: str = "mnist_sweep", **extra: str) -> Done:
         done = subprocess.run(
             [sys.executable, "-m", module, *arguments],
-            cwd=tmp_path,
+            cwd=folder,
             env=environment(**extra),
             capture_output=True,
             text=True,
@@ -131,6 +143,12 @@ def new_python(tmp_path: Path) -> Cli:
         return Done(done.returncode, done.stdout, done.stderr)
 
     return call
+
+
+@pytest.fixture
+def new_python(tmp_path: Path) -> Cli:
+    """`new_python_in` an empty folder."""
+    return new_python_in(tmp_path)
 
 
 def read_table(folder: Path) -> pd.DataFrame:
@@ -159,6 +177,6 @@ def browser() -> Iterator[Any]:
 @pytest.fixture(scope="session")
 def search_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A page that is made but once, for its search takes a while."""
-    from tests.pages import page_of_a_search
+    from tests.report_page import page_of_a_search
 
     return page_of_a_search(tmp_path_factory.mktemp("search"))

@@ -1,25 +1,18 @@
-"""The configuration: every yaml composes, every field is used, every mistake is said."""
+"""The configuration: every yaml composes, every mistake is said, every setting has its hash."""
 
-import ast
 import subprocess
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-import mnist_sweep
-from mnist_sweep import augment, config, optimizers, schedulers
 from mnist_sweep.config import Schema
 from mnist_sweep.errors import UserError
 from mnist_sweep.experiment import Experiment
 from mnist_sweep.paths import CONF
 from tests.conftest import choices, environment, hash_of, make_config, make_experiment
 
-PACKAGE = Path(mnist_sweep.__file__).parent
 GROUPS = sorted(path.name for path in CONF.iterdir() if path.is_dir())
 
 
@@ -71,211 +64,6 @@ def test_the_model_of_a_seed_is_always_the_same() -> None:
 
     assert weights(1) == weights(1)
     assert weights(1) != weights(2)
-
-
-# The schemas' fields
-
-LEAF_MODULES = (augment, optimizers, schedulers)
-# By which names the package's code calls an object of each settings class.
-CALLED = {
-    "Settings": "settings",
-    "DataConfig": "config",
-    "ProtocolConfig": "protocol",
-    "TrainerConfig": "trainer",
-    "BudgetConfig": "budget",
-    "RecordConfig": "record",
-}
-
-
-@dataclass(frozen=True)
-class Read:
-    """`<...>.called.field`, read in a module, in a class ("" outside)."""
-
-    module: str
-    within: str
-    called: str
-    field: str
-
-
-def schemas(*modules: Any) -> list[type[Schema]]:
-    return [
-        value
-        for module in modules
-        for value in vars(module).values()
-        if isinstance(value, type)
-        and issubclass(value, Schema)
-        and value.__module__ == module.__name__
-        and value is not Schema
-    ]
-
-
-def reads() -> Iterator[Read]:
-    def visit(node: ast.AST, module: str, within: str) -> Iterator[Read]:
-        if isinstance(node, ast.ClassDef):
-            within = node.name
-        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load):
-            match node.value:
-                case ast.Name(id=called) | ast.Attribute(attr=called):
-                    yield Read(module, within, called, node.attr)
-        for child in ast.iter_child_nodes(node):
-            yield from visit(child, module, within)
-
-    for path in PACKAGE.rglob("*.py"):
-        yield from visit(ast.parse(path.read_text()), path.stem, "")
-
-
-def test_every_field_of_the_settings_is_read_outside_its_schema() -> None:
-    # Reading it to validate it is no use of a setting.
-    used = {(read.called, read.field) for read in reads() if read.module != "config"}
-    fields = [(cls.__name__, field) for cls in schemas(config) for field in cls.model_fields]
-    assert len(fields) > 30
-    assert [(name, field) for name, field in fields if (CALLED[name], field) not in used] == []
-
-
-def test_every_field_of_a_leaf_class_is_read_by_it() -> None:
-    found = set(reads())
-    # What is too long for one method hands the object on as `spec`.
-    handed_on = {(read.module, read.field) for read in found if read.called == "spec"}
-    unused, number = [], 0
-    for cls in schemas(*LEAF_MODULES):
-        module = cls.__module__.rpartition(".")[2]
-        lines = [ancestor.__name__ for ancestor in cls.__mro__]
-        for field in cls.model_fields:
-            number += 1
-            own = any(Read(module, name, "self", field) in found for name in lines)
-            if not own and (module, field) not in handed_on:
-                unused.append((cls.__name__, field))
-    assert number > 40
-    assert unused == []
-
-
-def test_no_schema_has_a_default() -> None:
-    # A value is written once, in a yaml.
-    defaults = [
-        (cls.__name__, name)
-        for cls in schemas(config, *LEAF_MODULES)
-        for name, field in cls.model_fields.items()
-        if not field.is_required()
-    ]
-    assert defaults == []
-
-
-def test_typed_settings_cannot_be_changed() -> None:
-    experiment = make_experiment()
-    for part in (experiment.settings.trainer, experiment.optimizer, experiment.scheduler):
-        name = next(iter(type(part).model_fields))
-        with pytest.raises(ValueError, match="frozen"):
-            setattr(part, name, 1)
-
-
-# Imports
-
-# A module imports from earlier lines only; modules of one line know nothing of each other. The
-# figures are between the report's analysis, of which they are drawn, and the commands that ask.
-ORDER = [
-    {
-        "",
-        "errors",
-        "paths",
-        "writing",
-        "dominance",
-        "hydra_private",
-    },  # "" is the package, with its version
-    {"config", "whitelist"},
-    {"identity"},
-    {"data"},
-    {"augment"},
-    {"models"},
-    {"profile", "metrics", "soap"},
-    {"optimizers", "schedulers", "loggers"},
-    {"experiment"},
-    {"train"},
-    {"runs"},
-    {"sweep_progress"},
-    {"search"},
-    {"report.read", "report.analysis", "report.wording"},
-    {"figures"},
-    {"evaluate"},
-    {"report", "export"},
-    {"cli"},
-    {"__main__", "rerun"},
-]
-
-
-def module_files() -> dict[str, Path]:
-    """Dotted name within the package -> file."""
-    names = {}
-    for path in PACKAGE.rglob("*.py"):
-        parts = path.relative_to(PACKAGE).with_suffix("").parts
-        names[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
-    return names
-
-
-def imported(module: str) -> set[str]:
-    """What a module imports of the package, inside its functions too."""
-    files = module_files()
-    path = files[module]
-    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            here = ["mnist_sweep", *package]
-            base = here[: len(here) - node.level + 1] if node.level else []
-            origin = ".".join([*base, *([node.module] if node.module else [])])
-            for alias in node.names:  # a name, or a module of the package
-                inner = f"{origin}.{alias.name}"
-                found.add(inner if inner.removeprefix("mnist_sweep.") in files else origin)
-    return {
-        name.removeprefix("mnist_sweep").removeprefix(".")
-        for name in found
-        if name.partition(".")[0] == "mnist_sweep"
-    }
-
-
-def place_of(module: str) -> str:
-    """A part of the report is a place of its own if ORDER has it."""
-    part = ".".join(module.split(".")[:2])
-    return part if any(part in line for line in ORDER) else module.partition(".")[0]
-
-
-def test_every_module_has_its_place_in_the_order() -> None:
-    # A new module is written into ORDER, where its imports allow; a package is one place.
-    assert {name for line in ORDER for name in line} == set(map(place_of, module_files()))
-
-
-@pytest.mark.parametrize("module", sorted(module_files()))
-def test_imports_go_one_way(module: str) -> None:
-    own = place_of(module)
-    place = next(number for number, line in enumerate(ORDER) if own in line)
-    earlier = {name for line in ORDER[:place] for name in line}
-    within = {own} & {"figures", "models", "report", "runs", "search"}
-    if own.startswith("report."):
-        within = {name for name in ORDER[place] if name.startswith("report.")}
-    assert set(map(place_of, imported(module))) <= earlier | within
-
-
-def test_nobody_imports_the_entry_point() -> None:
-    importers = {name: imported(name) for name in module_files()}
-    assert [name for name, found in importers.items() if "__main__" in found] == []
-    others = {name for name, found in importers.items() if "cli" in found}
-    assert others == {"__main__", "rerun"}, "rerun is an entry point, too"
-    assert importers["runs.attempt"] >= {"train", "runs.history"}, (
-        "the test itself must see imports"
-    )
-
-
-@pytest.mark.parametrize(
-    "module",
-    ["cli", "config", "errors", "evaluate", "runs.record", "report", "rerun", "runs.saved"],
-)
-def test_what_answers_at_once_imports_no_torch(module: str) -> None:
-    code = f"import sys, mnist_sweep.{module}; print('torch' in sys.modules)"
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment(), check=True
-    )
-    assert done.stdout == "False\n"
 
 
 # Experiments
@@ -545,7 +333,7 @@ def test_a_hash_is_the_same_in_another_process() -> None:
         capture_output=True,
         text=True,
         env=environment(PYTHONHASHSEED="1"),
-        cwd=PACKAGE.parent,
+        cwd=CONF.parent,
         check=True,
     )
     assert done.stdout.strip() == hash_of(make_config("model=rf_cnn"))

@@ -19,7 +19,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import create_study
 
-from mnist_sweep.search.storage import open_storage
+from mnist_sweep.search.study.storage import open_storage
 from tests.conftest import TINY, Cli
 
 pytestmark = pytest.mark.skipif(
@@ -33,7 +33,7 @@ SEARCH = [
 
 
 class Dashboard:
-    """The command of the README, on a free port."""
+    """The command of docs/search.md, on a free port."""
 
     def __init__(self, journal: Path) -> None:
         with socket.socket() as free:

@@ -20,7 +20,7 @@ from mnist_sweep.report.page.columnar import columnar
 from mnist_sweep.report.page.make import make_page
 from mnist_sweep.runs.record import RunRecord
 from mnist_sweep.runs.table import ResultsTable
-from tests.pages import (
+from tests.report_page import (
     HOSTILE,
     html,
     make_records,

@@ -12,7 +12,7 @@ from mnist_sweep.runs.history import write_history
 from mnist_sweep.runs.record import RunRecord, write_result
 from mnist_sweep.runs.table import ResultsTable
 from tests.browser import Opened
-from tests.pages import (
+from tests.report_page import (
     HOSTILE,
     html,
     make_records,

@@ -10,7 +10,7 @@ import pytest
 
 from mnist_sweep.report.page import bundle
 from mnist_sweep.runs.record import RunRecord
-from tests.pages import (
+from tests.report_page import (
     make_records,
     page_of,
     read,

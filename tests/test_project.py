@@ -1,16 +1,25 @@
-"""What the repository promises: README commands, a wheel that works alone, clean files."""
+"""What the repository promises: two commands, true headers, a wheel that works, clean files."""
 
+import ast
 import os
 import re
+import statistics
 import subprocess
 import sys
+import tomllib
 import zipfile
+from collections.abc import Iterator
+from fnmatch import fnmatch
+from importlib.metadata import packages_distributions
 from pathlib import Path
 
-from mnist_sweep.profile import check_budget, profile
-from tests.conftest import choices, environment, make_config, make_experiment
+import pytest
 
-ROOT = Path(__file__).parent.parent
+from mnist_sweep.paths import CONF
+from mnist_sweep.profile import check_budget, profile
+from tests.conftest import choices, environment, make_experiment
+from tests.modules import module_files, syntax
+from tests.pages import ROOT, code_in, read_page, table_rows
 
 
 def test_ci_runs_the_test_command_of_the_readme() -> None:
@@ -19,26 +28,52 @@ def test_ci_runs_the_test_command_of_the_readme() -> None:
     assert test_command in (ROOT / ".ci" / "run").read_text()
 
 
-def test_every_choice_that_the_readme_names_exists() -> None:
-    text = (ROOT / "README.md").read_text()
-    named = re.findall(
-        r"\b(data|model|optimizer|scheduler|augmentation|protocol|experiment|debug)=(\w[\w,]*)",
+@pytest.mark.parametrize("name", choices("experiment"))
+def test_every_experiment_pins_its_data_and_keeps_its_budget(name: str) -> None:
+    experiment = make_experiment(f"experiment={name}")
+    assert experiment.settings.data.name == "mnist"
+    check_budget(profile(experiment.model), experiment.settings.budget)
+
+
+def reference_rows() -> dict[str, dict[str, str]]:
+    """Experiment -> its figures in docs/reference_systems.md; of two rows, the first."""
+    rows = table_rows(read_page(ROOT / "docs" / "reference_systems.md"), "experiment")
+    named = [(code_in(row["experiment"])[0], row) for row in rows]
+    return dict(reversed(named))
+
+
+def seeds_of(row: dict[str, str]) -> list[float]:
+    return [float(seed) for seed in row["seeds"].split(", ")]
+
+
+@pytest.mark.parametrize("name", choices("experiment"))
+def test_every_experiment_says_its_command_its_time_and_the_score_that_was_measured(
+    name: str,
+) -> None:
+    row = reference_rows()[name]
+    text = (CONF / "experiment" / f"{name}.yaml").read_text()
+    assert f"\n#   python -m mnist_sweep experiment={name}\n" in text
+    found = re.search(
+        r"^# About \d+ min on two cores; expect (\d+\.(\d+))( \(as reported\))? % on test\.$",
         text,
+        re.MULTILINE,
     )
-    assert len(named) > 5
-    for group, several in named:
-        for choice in several.split(","):
-            assert (ROOT / "conf" / group / f"{choice}.yaml").exists(), f"{group}={choice}"
+    assert found
+    score, decimals, is_reported = found.groups()
+    if is_reported:
+        assert row["reported"].startswith(f"{score} ")
+    else:
+        assert score == f"{statistics.mean(seeds_of(row)):.{len(decimals)}f}"
 
 
-def test_every_experiment_pins_its_data_and_says_command_time_and_score() -> None:
-    for name in choices("experiment"):
-        assert make_config(f"experiment={name}").data.name == "mnist", name
-        experiment = make_experiment(f"experiment={name}")
-        check_budget(profile(experiment.model), experiment.settings.budget)
-        text = (ROOT / "conf" / "experiment" / f"{name}.yaml").read_text()
-        assert f"python -m mnist_sweep experiment={name}\n" in text
-        assert re.search(r"^# About \d+ min on two cores; expect 9\d\.\d", text, re.MULTILINE), name
+@pytest.mark.parametrize("name", choices("experiment"))
+def test_the_reference_figures_agree_with_their_seeds_and_with_the_nets(name: str) -> None:
+    row = reference_rows()[name]
+    net = profile(make_experiment(f"experiment={name}").model)
+    assert row["params"] == f"{net.num_params:,}"
+    if "seeds" in row:
+        mean, sd = statistics.mean(seeds_of(row)), statistics.stdev(seeds_of(row))
+        assert row["here"] == f"{mean:.2f} ± {sd:.2f}"
 
 
 def test_the_built_wheel_runs_without_the_checkout(tmp_path: Path) -> None:
@@ -71,6 +106,33 @@ def test_the_built_wheel_runs_without_the_checkout(tmp_path: Path) -> None:
     assert (tmp_path / "outputs" / "results.csv").exists()
 
 
+def test_every_package_that_is_imported_is_declared() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    lists = [project["dependencies"], *project["optional-dependencies"].values()]
+    declared = {re.split(r"[\[<>=]", entry)[0] for entries in lists for entry in entries}
+    homes = packages_distributions()
+    used = {
+        name.partition(".")[0]
+        for module in module_files()
+        for name in imported_modules(syntax(module))
+    }
+    assert {"numpy", "PIL", "torch"} <= used, "the test itself must see imports"
+    undeclared = [
+        name
+        for name in used - sys.stdlib_module_names - {"mnist_sweep"}
+        if not declared & {home.lower().replace("_", "-") for home in homes.get(name, [])}
+    ]
+    assert undeclared == []
+
+
+def imported_modules(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module is not None and node.level == 0:
+            yield node.module
+
+
 def test_every_module_says_what_it_is() -> None:
     for folder in ("mnist_sweep", "tests", "benchmarks"):
         for path in (ROOT / folder).rglob("*.py"):
@@ -78,11 +140,23 @@ def test_every_module_says_what_it_is() -> None:
                 assert path.read_text().lstrip().startswith('"""'), path
 
 
-def test_no_lock_file_and_no_data_is_tracked() -> None:
-    if not (ROOT / ".git").exists():
-        return
-    tracked = subprocess.run(
-        ["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True
-    ).stdout.split()
-    assert not [path for path in tracked if os.path.basename(path) in ("uv.lock", "poetry.lock")]
-    assert not [path for path in tracked if path.endswith(("ubyte", ".gz", ".pt"))]
+def repository_files() -> Iterator[Path]:
+    """All but what .gitignore names, with or without git."""
+    ignored = [line.strip("/") for line in (ROOT / ".gitignore").read_text().split()]
+    for folder, subfolders, names in os.walk(ROOT):
+        subfolders[:] = [
+            name
+            for name in subfolders
+            if name != ".git" and not any(fnmatch(name, pattern) for pattern in ignored)
+        ]
+        yield from (Path(folder, name).relative_to(ROOT) for name in names)
+
+
+def test_there_is_no_lock_file_and_no_data_and_no_large_file() -> None:
+    files = list(repository_files())
+    assert Path("pyproject.toml") in files and len(files) > 100
+    assert [path for path in files if path.name in ("uv.lock", "poetry.lock")] == []
+    data = [path for path in files if path.name.endswith(("ubyte", ".gz", ".pt"))]
+    # The archive of runs that an older version made has their checkpoints.
+    assert [path for path in data if path.parts[:2] != ("tests", "archive")] == []
+    assert [path for path in files if (ROOT / path).stat().st_size > 1_000_000] == []

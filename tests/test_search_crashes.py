@@ -30,7 +30,7 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist_sweep.paths import JOURNAL
-from mnist_sweep.search.storage import open_storage
+from mnist_sweep.search.study.storage import open_storage
 from tests.conftest import TINY, environment, read_result, read_table
 
 pytestmark = pytest.mark.timeout(600)

@@ -26,10 +26,11 @@ from mnist_sweep.errors import UserError
 from mnist_sweep.experiment import build_model
 from mnist_sweep.paths import CONF
 from mnist_sweep.profile import count_params
-from mnist_sweep.search.candidate import Candidate, Candidates
-from mnist_sweep.search.composer import Composer
-from mnist_sweep.search.settings import to_settings
-from mnist_sweep.search.space import Space, make_space
+from mnist_sweep.search.points.candidate import Candidate, Candidates
+from mnist_sweep.search.points.composer import Composer
+from mnist_sweep.search.points.fitting import Fitter
+from mnist_sweep.search.points.space import Space, make_space
+from mnist_sweep.search.settings import search_settings
 from mnist_sweep.whitelist import TARGETS
 from tests.conftest import make_experiment
 
@@ -203,11 +204,12 @@ def fitting(budget: int, *fit: str) -> Iterator[tuple[Space, Candidates]]:
         loader = GlobalHydra.instance().config_loader()
         plain = OmegaConf.to_container(config.hydra.sweeper, resolve=True)
     assert isinstance(plain, dict)
-    search = to_settings({str(key): plain[key] for key in plain if key != "_target_"})
+    search = search_settings({str(key): plain[key] for key in plain if key != "_target_"})
     space = make_space(search.params or {}, overrides, search.conditions, None)
     chosen = (fit, ()) if fit else (search.fit, search.fit_rest)
     with execution_whitelist(TARGETS):
-        yield space, Candidates(Composer(loader, config), space, *chosen)
+        composer = Composer(loader, config)
+        yield space, Candidates(composer, space, Fitter(composer, space, *chosen))
 
 
 def random_point(space: Space, seed: int) -> Point:
@@ -242,6 +244,8 @@ FITS = [
 @pytest.mark.parametrize(("budget", "fit", "least"), FITS)
 def test_fitted_nets_use_the_budget_to_the_full(budget: int, fit: list[str], least: float) -> None:
     with fitting(budget, *fit) as (space, candidates):
+        assert candidates.fitter is not None
+        rest_patterns = candidates.fitter.rest
 
         @given(st.integers(0, 10**6))
         @settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -254,7 +258,7 @@ def test_fitted_nets_use_the_budget_to_the_full(budget: int, fit: list[str], lea
             # What is trained is this net, and the point is the same in all but its widths.
             found = widths(candidate)
             assert found.keys() == {key for key in point if key.endswith(".width")}
-            rest = {key for key in found if any(fnmatch(key, p) for p in candidates.rest)}
+            rest = {key for key in found if any(fnmatch(key, p) for p in rest_patterns)}
             assert count_params(make_experiment(*candidate.overrides).model) == (
                 candidate.costs.num_params
             )

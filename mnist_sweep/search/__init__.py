@@ -1,8 +1,10 @@
 """Search on top of training: Optuna proposes, long-lived workers train, a study remembers.
 
-    command line -> plugin -> controller -> space, candidate   what to try, and does it fit
-                                         -> workers -> run     train it
-                                         -> ledger -> storage  what became of it
+    plugin -> assembly -> controller, the loop -> points   what to try next
+                                               -> engines  train it
+                                               -> trials   what becomes of it, what it leaves
+                                               -> study    what is remembered, and shared
+                                               -> display  what is shown
 
-The controller is the only one that talks to the study; a worker trains what it is sent.
+Only the controller talks to engines, and an engine to nobody else.
 """

@@ -31,12 +31,12 @@ class SearchSweeper(Sweeper):
         # Here, so that --help and --cfg import no torch.
         from optuna.exceptions import ExperimentalWarning
 
-        from mnist_sweep.search.controller import Controller
-        from mnist_sweep.search.settings import to_settings
+        from mnist_sweep.search.assembly import make_controller
+        from mnist_sweep.search.settings import search_settings
 
         assert self.config is not None and self.hydra_context is not None
         warnings.simplefilter("ignore", ExperimentalWarning)  # the user's choice of sampler
         plain = OmegaConf.to_container(self.config.hydra.sweeper, resolve=True)
         assert isinstance(plain, dict)
-        settings = to_settings({str(key): plain[key] for key in plain if key != "_target_"})
-        Controller(settings, self.config, self.hydra_context, arguments).run()
+        settings = search_settings({str(key): plain[key] for key in plain if key != "_target_"})
+        make_controller(settings, self.config, self.hydra_context, arguments).run()

@@ -4,10 +4,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from mnist_sweep.config import Count, Schema
+from mnist_sweep.config import Count, NotIn, Schema
 from mnist_sweep.errors import UserError, validation_message
 
-Objective = Literal[
+ObjectiveName = Literal[
     "val_acc",
     "val_loss",
     "val_acc_raw",
@@ -24,47 +24,62 @@ Direction = Literal["minimize", "maximize"]
 
 
 class SearchSettings(Schema):
-    study_name: Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)*$")] | None
+    """What is marked `NotIn.STUDY` may differ between the commands on one study. The space does not
+    bear on that: it is compared as the distributions that it comes to."""
+
+    study_name: Annotated[
+        Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)*$")] | None, NotIn.STUDY
+    ]
     """A named study lives in multirun/<study_name>, and the same command goes on with it."""
-    storage: str | None
+    storage: Annotated[str | None, NotIn.STUDY]
     """An Optuna storage URL; null is a journal file in the sweep's directory."""
-    objective: Annotated[tuple[Objective, ...], Field(min_length=1)]
+    objective: Annotated[tuple[ObjectiveName, ...], Field(min_length=1)]
     direction: tuple[Direction, ...]
     """`maximize` or `minimize`, for each objective."""
-    n_trials: Count
+    n_trials: Annotated[Count, NotIn.STUDY]
     """Finished trials (completed or pruned) that the study is to have in all."""
-    n_jobs: Count | Literal["auto"]
+    n_jobs: Annotated[Count | Literal["auto"], NotIn.STUDY]
     """Workers; auto is one a core, and no more than trials."""
-    replicates: Count
-    """Seeds that each configuration is trained with, from `seed` on; their mean is the value."""
     rungs: Annotated[tuple[Count, ...], Field(min_length=2)] | None
     """Epochs of ever longer whole schedules; the best of each rung go on to the next."""
+    replicates: Count
+    """Seeds that each configuration is trained with, from `seed` on; their mean is the value."""
     budget: Literal["reject", "fit"]
     """What to do with a net over budget: reject it untrained, or scale `fit` to what fits."""
     fit: tuple[str, ...]
     """Keys (with *) of the widths that budget=fit scales."""
     fit_rest: tuple[str, ...]
     """Keys (with *) of widths that are not scaled, but may take single channels of what is left."""
-    conditions: dict[str, dict[str, tuple[Any, ...]]]
+    conditions: Annotated[dict[str, dict[str, tuple[Any, ...]]], NotIn.STUDY]
     """Keys (with *) of parameters that exist only where another one has one of these values."""
-    max_rejected: Count
+    max_rejected: Annotated[Count, NotIn.STUDY]
     """Proposals rejected in a row (over budget, no valid net, seen before) before giving up."""
-    skip_repeats: bool
+    skip_repeats: Annotated[bool, NotIn.STUDY]
     """Whether a configuration that the study has tried is not tried again."""
-    max_retries: Annotated[int, Field(ge=0)]
+    max_retries: Annotated[int, Field(ge=0), NotIn.STUDY]
     """New attempts at a trial that failed or whose worker died."""
-    max_failure_rate: Annotated[float, Field(ge=0, le=1)]
+    max_failure_rate: Annotated[float, Field(ge=0, le=1), NotIn.STUDY]
     """Share of this command's trials, of at least ten, that may fail before the sweep stops."""
-    max_minutes: Annotated[float, Field(gt=0)] | None
+    max_minutes: Annotated[Annotated[float, Field(gt=0)] | None, NotIn.STUDY]
     """Start no trial after this time."""
-    lease_s: Annotated[float, Field(gt=0)]
+    lease_s: Annotated[float, Field(gt=0), NotIn.STUDY]
     """A controller elsewhere that was silent for this long is dead, and its trials are retried."""
-    custom_search_space: str | None
+    custom_search_space: Annotated[str | None, NotIn.STUDY]
     """Function of (config, trial), whose suggestions join the space (see MNIST_SWEEP_TARGETS)."""
-    params: dict[str, Any] | None
+    params: Annotated[dict[str, Any] | None, NotIn.STUDY]
     """The search space, as overrides: key -> choice(...), range(...), interval(...) or a value."""
-    sampler: dict[str, Any]
+    sampler: Annotated[dict[str, Any], NotIn.STUDY]
     pruner: dict[str, Any] | None
+
+    @property
+    def is_grid(self) -> bool:
+        """Whether the sampler goes through the product of all values, in an order of its own."""
+        return str(self.sampler.get("_target_")).endswith("GridSampler")
+
+    @property
+    def tries_every_point(self) -> bool:
+        """Whether the sampler goes through all points, each once: a grid, or a tree of them."""
+        return self.is_grid or str(self.sampler.get("_target_")).endswith("BruteForceSampler")
 
     @field_validator(
         "objective", "direction", "rungs", "fit", "fit_rest", "conditions", mode="before"
@@ -128,7 +143,7 @@ class SearchSettings(Schema):
         return self
 
 
-def to_settings(sweeper: dict[str, Any]) -> SearchSettings:
+def search_settings(sweeper: dict[str, Any]) -> SearchSettings:
     """
     Raises:
         UserError: a key is unknown or missing, a value is out of range, or two do not go together.

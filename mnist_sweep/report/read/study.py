@@ -107,8 +107,9 @@ def read_study(folder: Path, url: str | None) -> SearchStudy:
     """
     import optuna
 
-    from mnist_sweep.search.ledger import is_finished
-    from mnist_sweep.search.storage import open_storage, without_credentials
+    from mnist_sweep.search.study.attributes import is_finished
+    from mnist_sweep.search.study.credentials import without_credentials
+    from mnist_sweep.search.study.storage import open_storage
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     where = str(folder / JOURNAL) if url is None else without_credentials(url)

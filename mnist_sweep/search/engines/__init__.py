@@ -1,1 +1,1 @@
-"""Where a search's runs are trained: in this process, or in a pool of processes."""
+"""Where a search's runs are trained. `engine` is the interface; the others are implementations."""

@@ -1,0 +1,113 @@
+"""Puts a search together from its command line: all that can be refused is refused here."""
+
+import os
+from collections.abc import Sequence
+from copy import deepcopy
+from pathlib import Path
+
+import torch
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf
+
+from mnist_sweep.paths import SWEEP_CONFIG
+from mnist_sweep.search.checks import check_sweep
+from mnist_sweep.search.classes import construct
+from mnist_sweep.search.controller import Controller
+from mnist_sweep.search.display.progress import Progress
+from mnist_sweep.search.display.summary import Summary
+from mnist_sweep.search.engines.engine import make_engine
+from mnist_sweep.search.engines.job import SweepContext
+from mnist_sweep.search.failures import Failures
+from mnist_sweep.search.objectives import Objectives
+from mnist_sweep.search.points.candidate import Candidates
+from mnist_sweep.search.points.composer import Composer
+from mnist_sweep.search.points.fitting import Fitter
+from mnist_sweep.search.points.proposing import Proposer
+from mnist_sweep.search.points.sampler import make_sampler, number_of_trials
+from mnist_sweep.search.points.space import Space, make_space
+from mnist_sweep.search.settings import SearchSettings
+from mnist_sweep.search.study.credentials import hide_credentials
+from mnist_sweep.search.study.ledger import Ledger
+from mnist_sweep.search.study.opening import in_common, open_study
+from mnist_sweep.search.trials.layout import Layout
+from mnist_sweep.search.trials.lifecycle import Lifecycle
+from mnist_sweep.search.trials.pruning import make_pruner
+from mnist_sweep.search.trials.records import Records
+from mnist_sweep.search.trials.recovery import Recovery
+from mnist_sweep.search.trials.rows import Rows
+from mnist_sweep.writing import write_whole
+
+
+def make_controller(
+    settings: SearchSettings, cfg: DictConfig, context: HydraContext, arguments: Sequence[str]
+) -> Controller:
+    """
+    Raises:
+        UserError: the search cannot work, its study is another one, or a place cannot be written.
+        HydraException: a key or a choice does not exist.
+    """
+    torch.set_num_threads(1)  # counting a net is no work to share; a run sets its own
+    sweep_dir = Path(cfg.hydra.sweep.dir)
+    space = _space(settings, context, arguments)
+    composer = Composer(context.config_loader, cfg)
+    fitter = None
+    if settings.budget == "fit":
+        fitter = Fitter(composer, space, settings.fit, settings.fit_rest)
+    candidates = Candidates(composer, space, fitter)
+    base = check_sweep(cfg, settings, candidates)
+    n_trials = number_of_trials(settings, space)
+
+    name = settings.study_name or os.path.relpath(sweep_dir)
+    seeds = tuple(base.seed + n for n in range(settings.replicates))
+    rows = Rows(Path(base.record.table), Records(name, Layout(sweep_dir, seeds), candidates))
+
+    shared = in_common(settings, candidates.base, space.describe())
+    study = open_study(name, settings, sweep_dir, shared)
+    study.sampler = make_sampler(settings, candidates, len(study.get_trials(deepcopy=False)))
+    if (pruner := make_pruner(settings)) is not None:
+        study.pruner = pruner
+    ledger = Ledger(study, settings.lease_s)
+    objectives = Objectives(settings.objective, settings.direction)
+
+    n_jobs = settings.n_jobs if settings.n_jobs != "auto" else _num_cores()
+    engine = make_engine(min(n_jobs, n_trials), SweepContext(context, cfg))
+    threads = engine.threads if base.trainer.threads == "auto" else None
+    progress = Progress(ledger, objectives, n_trials)
+    controller = Controller(
+        settings,
+        n_trials,
+        engine=engine,
+        ledger=ledger,
+        proposer=Proposer(settings, ledger, candidates, n_trials),
+        lifecycle=Lifecycle(settings, objectives, ledger, rows, threads),
+        recovery=Recovery(ledger, rows, objectives, settings.rungs),
+        rows=rows,
+        failures=Failures(settings, n_trials, sweep_dir),
+        progress=progress,
+        summary=Summary(progress.console, objectives, sweep_dir),
+    )
+    _leave_command(cfg, sweep_dir)
+    return controller
+
+
+def _space(settings: SearchSettings, context: HydraContext, arguments: Sequence[str]) -> Space:
+    extender = None
+    if settings.custom_search_space is not None:
+        extender = construct(
+            {"_target_": settings.custom_search_space, "_partial_": True},
+            "hydra.sweeper.custom_search_space",
+            context.execution_whitelist,
+        )
+    return make_space(settings.params or {}, arguments, settings.conditions, extender)
+
+
+def _num_cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _leave_command(cfg: DictConfig, sweep_dir: Path) -> None:
+    """The sweep's config with its overrides, where Hydra's own sweeper leaves it."""
+    shown = deepcopy(cfg)
+    hide_credentials(shown)
+    write_whole(sweep_dir / SWEEP_CONFIG, OmegaConf.to_yaml(shown))

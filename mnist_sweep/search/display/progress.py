@@ -1,0 +1,100 @@
+"""What a search shows while it runs: a line for each trial that ended, and a bar below."""
+
+import sys
+import time
+from collections.abc import Sequence
+
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.text import Text
+
+from mnist_sweep.runs.console import WIDTH_WITHOUT_TERMINAL, duration
+from mnist_sweep.search.display.notation import format_value, short_params
+from mnist_sweep.search.objectives import Objectives
+from mnist_sweep.search.study.attributes import ERROR, NUM_PARAMS, STATUS, is_finished, is_rejected
+from mnist_sweep.search.study.ledger import Ledger
+
+STYLES = {"completed": "green", "pruned": "yellow", "failed": "red", "diverged": "red"}
+
+
+class Progress:
+    """`with` it: the bar is shown. It writes to the standard output of when it was made."""
+
+    def __init__(self, ledger: Ledger, objectives: Objectives, n_trials: int) -> None:
+        self.ledger = ledger
+        self.objectives = objectives
+        self.n_trials = n_trials
+        # The stream by name: in a search without a pool, sys.stdout is a run's file at times.
+        self.console = Console(highlight=False, file=sys.stdout)
+        if not self.console.is_terminal:
+            self.console.width = WIDTH_WITHOUT_TERMINAL
+        self.bar = Bar(
+            BarColumn(bar_width=20),
+            TextColumn("{task.completed} of {task.total}{task.fields[rest]}"),
+            console=self.console,
+            transient=True,
+            refresh_per_second=2,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            disable=not self.console.is_terminal,
+        )
+        self.task = self.bar.add_task("trials", total=n_trials, rest="")
+        self.start = time.monotonic()
+        self.finished_before = 0
+
+    def __enter__(self) -> "Progress":
+        trials = self.ledger.trials()
+        self.finished_before = sum(map(is_finished, trials))
+        name = self.ledger.study.study_name
+        before = f", {self.finished_before} of them before" if self.finished_before else ""
+        self.note(f"study   {name}: {self.n_trials} trials in all{before}")
+        self.bar.start()
+        self.update(trials)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def note(self, text: str) -> None:
+        self.console.print(Text(text), soft_wrap=True)
+
+    def update(self, trials: Sequence[FrozenTrial]) -> None:
+        finished = sum(map(is_finished, trials))
+        running = sum(trial.state == TrialState.RUNNING for trial in trials)
+        pruned = sum(is_finished(t) and t.state == TrialState.PRUNED for t in trials)
+        rejected = sum(map(is_rejected, trials))
+        rest = f", {running} running, {pruned} pruned, {rejected} rejected"
+        done_here = finished - self.finished_before
+        if done_here and finished < self.n_trials:
+            seconds = (time.monotonic() - self.start) / done_here * (self.n_trials - finished)
+            rest += f", {duration(seconds)} left"
+        self.bar.update(self.task, completed=finished, rest=rest)
+
+    def ended(self, trials: Sequence[FrozenTrial], number: int) -> None:
+        """The line of a trial that has just ended."""
+        trial = trials[number]
+        state = {TrialState.COMPLETE: "completed", TrialState.PRUNED: "pruned"}.get(trial.state)
+        state = state or str(trial.user_attrs.get(STATUS, "failed"))
+        num_params = trial.user_attrs.get(NUM_PARAMS)
+        cells = [f"{number:>5}", f"{state:<9}", self._values(trial)]
+        if num_params is not None and "num_params" not in self.objectives.names:
+            cells.append(f"{num_params:>7,} params")
+        if len(self.objectives.names) == 1 and (best := self.objectives.best(trials)) is not None:
+            cells.append(f"best {format_value(best.values[0])} (#{best.number})")
+        text = Text("  ".join(cells), style=STYLES.get(state, ""))
+        rest = trial.user_attrs.get(ERROR) or short_params(trial.params)
+        text.append(f"  {rest}", style="dim")
+        self.console.print(text, no_wrap=True, overflow="ellipsis")
+        self.update(trials)
+
+    def _values(self, trial: FrozenTrial) -> str:
+        names = self.objectives.names
+        values: Sequence[float | None] = trial.values or [None] * len(names)
+        if trial.state == TrialState.FAIL:
+            values = [None] * len(names)
+        return "  ".join(
+            f"{name} {'-' * 6 if value is None else format_value(value)}"
+            for name, value in zip(names, values, strict=False)
+        )

@@ -1,0 +1,93 @@
+"""The end of a search: how its trials ended, and which are best."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from optuna.trial import FrozenTrial, TrialState
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from mnist_sweep.paths import BEST_TRIALS, RESULTS_TABLE
+from mnist_sweep.runs.console import duration
+from mnist_sweep.search.display.notation import again, format_value, short_params
+from mnist_sweep.search.objectives import Objectives
+from mnist_sweep.search.study.attributes import STATUS, is_finished, is_rejected
+from mnist_sweep.writing import write_whole
+
+
+class Summary:
+    def __init__(self, console: Console, objectives: Objectives, sweep_dir: Path) -> None:
+        self.console = console
+        self.objectives = objectives
+        self.sweep_dir = sweep_dir
+
+    def show(self, trials: Sequence[FrozenTrial], seconds: float) -> None:
+        """The best trial, or the front, and where everything lies; writes the former to a file."""
+        completed = sum(t.state == TrialState.COMPLETE for t in trials)
+        pruned = sum(is_finished(t) and t.state == TrialState.PRUNED for t in trials)
+        rejected = sum(map(is_rejected, trials))
+        failed = sum(t.user_attrs.get(STATUS) in ("failed", "diverged") for t in trials)
+        self.console.print()
+        self.console.rule(
+            f"{completed} completed, {pruned} pruned, {rejected} rejected, "
+            f"{failed} failed in {duration(seconds)}",
+            align="left",
+            style="dim",
+        )
+        best = self.objectives.front(trials)
+        if not best:
+            self._note("no trial was completed, so there is no best one")
+        elif len(self.objectives.names) == 1:
+            self._show_best(best[0], completed)
+            self._write(self._best(best[0]))
+        else:
+            self._note(f"front   {len(best)} of {completed} completed trials")
+            self._show_front(best)
+            self._write({"solutions": list(map(self._solution, best))})
+        self._note(f"table   {self.sweep_dir / RESULTS_TABLE}")
+
+    def _show_best(self, trial: FrozenTrial, completed: int) -> None:
+        value = f"{self.objectives.names[0]} {format_value(trial.value or 0.0)}"
+        self._note(f"best    trial {trial.number}: {value}, of {completed} completed")
+        self._note(f"params  {short_params(trial.params)}")
+        self._note(f"run     {self.sweep_dir / str(trial.number)}")
+        self._note(f"again   {again(trial)}")
+
+    def _show_front(self, trials: Sequence[FrozenTrial]) -> None:
+        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+        table.add_column("trial", justify="right")
+        for name in self.objectives.names:
+            table.add_column(name, justify="right")
+        table.add_column("parameters", no_wrap=True, overflow="ellipsis")
+        for trial in trials:
+            values = map(format_value, trial.values)
+            table.add_row(str(trial.number), *values, Text(short_params(trial.params)))
+        self.console.print(table)
+
+    def _best(self, trial: FrozenTrial) -> dict[str, Any]:
+        return {
+            "best_params": trial.params,
+            "best_value": trial.value,
+            "best_trial": trial.number,
+            "best_run_dir": str(self.sweep_dir / str(trial.number)),
+            "best_command": again(trial),
+        }
+
+    def _solution(self, trial: FrozenTrial) -> dict[str, Any]:
+        return {
+            "params": trial.params,
+            "values": trial.values,
+            "trial": trial.number,
+            "run_dir": str(self.sweep_dir / str(trial.number)),
+        }
+
+    def _write(self, best: dict[str, Any]) -> None:
+        """In the stock sweeper's format."""
+        text = OmegaConf.to_yaml(OmegaConf.create({"name": "optuna", **best}))
+        write_whole(self.sweep_dir / BEST_TRIALS, text)
+
+    def _note(self, text: str) -> None:
+        self.console.print(Text(text), soft_wrap=True)

@@ -1,0 +1,47 @@
+"""What a search asks of whatever trains its runs, and which engine it gets."""
+
+from typing import Protocol
+
+from mnist_sweep.search.engines.inline import Inline
+from mnist_sweep.search.engines.job import Ended, Job, OnEpoch, SweepContext
+from mnist_sweep.search.engines.pool import Pool
+
+
+class Engine(Protocol):
+    """Workers, on this machine or elsewhere, each of which trains one run after another.
+
+    They may join and leave at any time: an engine has room when a run that is submitted now would
+    be begun now. Each submitted job ends once, in `next`, whatever became of its worker; only
+    `stop` ends jobs without a word. A run's directory is one that the controller can read.
+    """
+
+    @property
+    def threads(self) -> int | None:
+        """CPU threads that a run shall take where its config leaves that open; None: all."""
+
+    @property
+    def has_room(self) -> bool: ...
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing that was submitted is still to end."""
+
+    def submit(self, job: Job) -> None:
+        """Only where it has room."""
+
+    def next(self, timeout: float, on_epoch: OnEpoch) -> Ended | None:
+        """The next job to end; None if none does in about so many seconds. Meanwhile the runs'
+        epochs are passed to `on_epoch`, and its answers to them."""
+
+    def stop(self) -> None:
+        """Ends all jobs now; each leaves its record in its run directory, if it does so in time."""
+
+    def close(self) -> None:
+        """Lets all workers go."""
+
+
+def make_engine(n_jobs: int, context: SweepContext) -> Engine:
+    """The engine for so many runs at once."""
+    if n_jobs == 1:
+        return Inline(context)
+    return Pool(n_jobs, context)

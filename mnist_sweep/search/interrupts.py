@@ -1,0 +1,28 @@
+"""Ctrl-C during a search: the first one lets what runs finish, the second stops it at once."""
+
+import signal
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+
+class Interrupts:
+    """`with` it: SIGINT is taken so. on_first: called at the first one."""
+
+    def __init__(self, on_first: Callable[[], None]) -> None:
+        self.on_first = on_first
+        self.is_stopping = False
+        self.before: Any = None
+
+    def __enter__(self) -> "Interrupts":
+        self.before = signal.signal(signal.SIGINT, self._on_interrupt)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.signal(signal.SIGINT, self.before)
+
+    def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
+        if self.is_stopping:
+            raise KeyboardInterrupt
+        self.is_stopping = True
+        self.on_first()

@@ -1,0 +1,55 @@
+"""What a search goes by: columns of a run's record, their mean over seeds, and what is better."""
+
+import statistics
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from optuna.trial import FrozenTrial, TrialState
+
+from mnist_sweep.runs.record import RunRecord
+from mnist_sweep.search.settings import Direction
+
+
+@dataclass(frozen=True)
+class Objectives:
+    names: tuple[str, ...]
+    """Columns of the results table."""
+    directions: tuple[Direction, ...]
+    """Which way each is better."""
+
+    def value(self, records: Iterable[RunRecord]) -> list[float]:
+        """A trial's value, given the records of its seeds: the mean of each objective."""
+        rows = [[float(getattr(record, name)) for name in self.names] for record in records]
+        return [statistics.fmean(column) for column in zip(*rows, strict=True)]
+
+    def scores(self, value: Sequence[float]) -> list[float]:
+        """The objectives with their signs turned so that more is better; fewer than all where only
+        the first ones are given."""
+        signs = [1 if direction == "maximize" else -1 for direction in self.directions]
+        return [sign * number for sign, number in zip(signs, value, strict=False)]
+
+    def best(self, trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
+        """By the first objective; of equals the one that began first."""
+        return max(_completed(trials), key=self._rank, default=None)
+
+    def front(self, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+        """Completed trials that no other one is better than in every objective, best first."""
+        completed = _completed(trials)
+        scores = [self.scores(trial.values) for trial in completed]
+        found = [
+            trial
+            for trial, own in zip(completed, scores, strict=True)
+            if not any(_dominates(other, own) for other in scores)
+        ]
+        return sorted(found, key=self._rank, reverse=True)
+
+    def _rank(self, trial: FrozenTrial) -> tuple[list[float], int]:
+        return self.scores(trial.values), -trial.number
+
+
+def _completed(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
+    return [trial for trial in trials if trial.state == TrialState.COMPLETE]
+
+
+def _dominates(a: Sequence[float], b: Sequence[float]) -> bool:
+    return a != b and all(x >= y for x, y in zip(a, b, strict=True))

@@ -1,0 +1,123 @@
+"""From a point of the space to a run's overrides, and whether its net fits the budget."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.distributions import BaseDistribution, CategoricalDistribution
+from pydantic import ValidationError
+
+from mnist_sweep.config import BudgetConfig, Settings, unchecked
+from mnist_sweep.errors import UserError
+from mnist_sweep.experiment import build_model
+from mnist_sweep.identity import result_key
+from mnist_sweep.profile import Profile, check_budget, check_size, count_params, profile
+from mnist_sweep.search.points.composer import Composer
+from mnist_sweep.search.points.fitting import Fitter
+from mnist_sweep.search.points.space import Space
+
+
+@dataclass(frozen=True)
+class Candidate:
+    config: dict[str, Any]
+    """The run's configuration, as the run gets it, resolved."""
+    choices: dict[str, Any]
+    """Group -> its choice, as Hydra has them."""
+    overrides: tuple[str, ...]
+    """All of the run's, in Hydra's grammar; widths as they are after fitting."""
+    num_params: int | None
+    """None where the point is no valid net."""
+    costs: Profile | None
+    """None where there is no net, or one with too many parameters to look further."""
+    reason: str | None
+    """Why it is not to be trained; None if it is."""
+    excess: float
+    """Share by which it misses the budget, as Optuna's constraint: at most 0 if it fits."""
+
+    @property
+    def key(self) -> str:
+        """A short name, the same for the same configuration and seed."""
+        return result_key(self.config)
+
+    @property
+    def settings(self) -> Settings:
+        """As they stand: of what is wrong in them its run will complain."""
+        return unchecked(self.config)
+
+
+class Candidates:
+    """Makes candidates of points of this space. fitter: None leaves a net as it is.
+
+    Raises:
+        UserError: the fixed overrides do not compose.
+    """
+
+    def __init__(self, composer: Composer, space: Space, fitter: Fitter | None) -> None:
+        self.composer = composer
+        self.space = space
+        self.fitter = fitter
+        self.base, _ = composer.task(space.fixed)
+        """The configuration of the fixed overrides alone."""
+
+    def make(self, params: Mapping[str, Any]) -> Candidate:
+        """
+        Raises:
+            UserError: a parameter is no key of the configuration.
+        """
+        overrides = self.space.overrides(params)
+        config, choices = self.composer.task(overrides)
+        num_params = costs = None
+        try:
+            budget = BudgetConfig(**config["budget"])
+            if self.fitter is not None and self.fitter.widths(params):
+                widths = self.fitter.fitted(params, budget)
+                overrides = self.space.overrides({**params, **widths})
+                config, choices = self.composer.task(overrides)
+            model = build_model(config)
+            num_params = count_params(model)
+            check_size(num_params, budget)
+            costs = profile(model)
+            check_budget(costs, budget)
+            reason = None
+        except (UserError, ValidationError) as error:
+            reason = " ".join(str(error).split())
+        except Exception:  # of a class of the user's; its run will fail, and say why
+            reason = None
+        unknown = 0.0 if reason is None else 1.0
+        macs = None if costs is None else costs.macs
+        excess = unknown if num_params is None else _excess(num_params, macs, budget)
+        return Candidate(config, choices, overrides, num_params, costs, reason, excess)
+
+    def samples(self) -> list[dict[str, Any]]:
+        """Configurations with one value of each parameter, and with every choice of a group.
+
+        Raises:
+            UserError, HydraException: a key or a choice does not exist.
+        """
+        distributions = self.space.distributions
+        first = {name: next(iter(_values(d))) for name, d in distributions.items()}
+        choices = [
+            (*self.space.fixed, f"{name}={value}")
+            for name, distribution in distributions.items()
+            if self.composer.is_group(name)
+            for value in _values(distribution)
+        ]
+        return [self.composer.task(o)[0] for o in (self.space.overrides(first), *choices)]
+
+
+def _values(distribution: BaseDistribution) -> Sequence[Any]:
+    """The choices; of a range its low end only."""
+    if isinstance(distribution, CategoricalDistribution):
+        return distribution.choices
+    return [getattr(distribution, "low", None)]
+
+
+def _excess(num_params: int, macs: int | None, budget: BudgetConfig) -> float:
+    shares = [-1.0]
+    if budget.max_params is not None:
+        shares.append(num_params / budget.max_params - 1)
+    if budget.max_macs is not None and macs is not None:
+        shares.append(macs / budget.max_macs - 1)
+    if budget.min_params is not None:
+        shares.append(1 - num_params / budget.min_params)
+    return max(shares)

@@ -1,0 +1,130 @@
+"""Which point a search tries next, and whether it is to be trained."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from optuna.samplers import RandomSampler
+from optuna.trial import Trial
+
+from mnist_sweep.errors import UserError
+from mnist_sweep.search.points.candidate import Candidate, Candidates
+from mnist_sweep.search.settings import SearchSettings
+from mnist_sweep.search.study.ledger import Ledger
+
+REPEATS_BEFORE_RANDOM = 10
+"""After so many repeats in a row the sampler is stuck, and the next point is a random one."""
+
+REJECTS_BEFORE_RANDOM = 100
+"""After so many refused points in a row it is stuck as well, and two of three are random ones: they
+may lie where it does not look, and take half the time."""
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """A trial that is to be trained."""
+
+    trial: Trial
+    candidate: Candidate
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A trial whose net is over budget or none: it has ended."""
+
+    trial: int
+    candidate: Candidate
+    reason: str
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """A trial of a configuration that the study has: it has ended."""
+
+
+class Proposer:
+    """Has the study's sampler choose points, one after another."""
+
+    def __init__(
+        self, settings: SearchSettings, ledger: Ledger, candidates: Candidates, n_trials: int
+    ) -> None:
+        self.settings = settings
+        self.ledger = ledger
+        self.study = ledger.study
+        self.candidates = candidates
+        self.space = candidates.space
+        self.n_trials = n_trials
+        self.refused_in_a_row = 0
+        """Proposals, rejected or repeated."""
+        self.repeats_in_a_row = 0
+        self.smallest: int | None = None
+        """Parameters of the smallest net that was over budget."""
+
+    def propose(self) -> Accepted | Rejected | Repeated | None:
+        """One proposal; None if the study has no place for another trial, or the space no point.
+
+        Raises:
+            UserError: a parameter is no key of the configuration, or is fixed as well.
+        """
+        if self.is_exhausted and not self.ledger.has_waiting():
+            return None
+        trial = self.ledger.claim(self.n_trials)
+        if trial is None:
+            return None
+        candidate = self.candidates.make(self._sample(trial))
+        if candidate.reason is not None:
+            return self._reject(trial, candidate, candidate.reason)
+        same = self.ledger.known().get(candidate.key) if self.settings.skip_repeats else None
+        if same is not None:
+            self.ledger.fail(trial, "duplicate", f"trial {same} is the same configuration")
+            self.repeats_in_a_row += 1
+            self.refused_in_a_row += 1
+            return Repeated()
+        self.refused_in_a_row = self.repeats_in_a_row = 0
+        return Accepted(trial, candidate)
+
+    def _reject(self, trial: Trial, candidate: Candidate, reason: str) -> Rejected:
+        self.ledger.reject(trial, reason, candidate.excess)
+        self.refused_in_a_row += 1
+        if candidate.num_params is not None:
+            self.smallest = min(self.smallest or candidate.num_params, candidate.num_params)
+        return Rejected(trial.number, candidate, reason)
+
+    def _sample(self, trial: Trial) -> dict[str, Any]:
+        sampler = self.study.sampler
+        if self.is_stuck:
+            self.study.sampler = RandomSampler(seed=trial.number)
+        try:
+            params = self.space.suggest(trial, self.candidates.base)
+        finally:
+            self.study.sampler = sampler
+        overlap = params.keys() & {override.partition("=")[0] for override in self.space.fixed}
+        if overlap:
+            raise UserError(
+                f"hydra.sweeper.custom_search_space searches {', '.join(sorted(overlap))}, which "
+                "is fixed as well: leave one of the two out"
+            )
+        return params
+
+    @property
+    def is_stuck(self) -> bool:
+        """Whether it is a random point's turn. A sampler that tries every point is never stuck."""
+        if self.settings.tries_every_point or self.space.extender is not None:
+            return False
+        refused = self.refused_in_a_row
+        is_refused = refused >= REJECTS_BEFORE_RANDOM and refused % 3 > 0
+        return is_refused or self.repeats_in_a_row >= REPEATS_BEFORE_RANDOM
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether there is no point in asking again."""
+        return self.ledger.sampler_is_done or self.refused_in_a_row >= self.settings.max_rejected
+
+    def nothing_fits(self, last: Rejected) -> UserError:
+        """What to tell the user when not a single proposal could be trained."""
+        least = f"; the smallest net had {self.smallest:,} parameters" if self.smallest else ""
+        max_params = last.candidate.settings.budget.max_params
+        return UserError(
+            f"budget.max_params={max_params}: no point among "
+            f"{self.refused_in_a_row} proposals can be trained{least}. Raise the budget or "
+            f"widen the space; the last was refused for: {last.reason}"
+        )

@@ -1,0 +1,214 @@
+"""The search space: which keys vary, over what, and which of them exist only beside others."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from functools import partial
+from math import prod
+from typing import Any
+
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.trial import Trial
+
+from mnist_sweep.errors import UserError
+from mnist_sweep.hydra_private import distributions_of, grid_values
+from mnist_sweep.search.optuna_private import suggest
+
+Conditions = Mapping[str, Mapping[str, Sequence[Any]]]
+Extender = Callable[[DictConfig, Trial], None]
+
+
+@dataclass(frozen=True)
+class Space:
+    distributions: dict[str, BaseDistribution]
+    """In an order in which a parameter comes after those that it depends on."""
+    fixed: tuple[str, ...]
+    """The other overrides, as they were given."""
+    conditions: dict[str, dict[str, tuple[Any, ...]]]
+    """Parameter -> {parent: its values beside which the parameter exists}; exact names."""
+    extender: Extender | None
+    """Suggests more, given the configuration and the trial."""
+
+    def overrides(self, chosen: Mapping[str, Any]) -> tuple[str, ...]:
+        """Those of a run at this point, the fixed ones first."""
+        return (*self.fixed, *(f"{key}={value}" for key, value in chosen.items()))
+
+    def suggest(self, trial: Trial, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Lets the trial's sampler choose a value for each parameter that exists here."""
+        chosen = self.choose(partial(suggest, trial))
+        if self.extender is None:
+            return chosen
+        self.extender(OmegaConf.create(dict(config)), trial)
+        return dict(trial.params)
+
+    def choose(self, value: Callable[[str, BaseDistribution], Any]) -> dict[str, Any]:
+        """A point; `value` is asked for each parameter that exists beside those before it."""
+        chosen: dict[str, Any] = {}
+        for name, distribution in self.distributions.items():
+            if self._exists(name, chosen):
+                chosen[name] = value(name, distribution)
+        return chosen
+
+    def _exists(self, name: str, chosen: Mapping[str, Any]) -> bool:
+        return all(
+            parent in chosen and _as_text(chosen[parent]) in map(_as_text, values)
+            for parent, values in self.conditions.get(name, {}).items()
+        )
+
+    def grid(self) -> dict[str, list[Any]]:
+        """
+        Raises:
+            UserError: a parameter is continuous.
+        """
+        grid = {}
+        for name, distribution in self.distributions.items():
+            try:
+                grid[name] = list(grid_values(distribution))
+            except ValueError as error:
+                raise UserError(
+                    f"{name}=interval(...) has no end of values for hydra/sweeper/sampler=grid: "
+                    f"use range({distribution}, step) or choice(...), or another sampler"
+                ) from error
+        return grid
+
+    def size(self) -> int | None:
+        """Points, conditions not considered; None if that is no finite number or not known."""
+        if self.extender is not None:
+            return None
+        sizes = []
+        for distribution in self.distributions.values():
+            match distribution:
+                case CategoricalDistribution():
+                    sizes.append(len(distribution.choices))
+                case IntDistribution():
+                    steps = (distribution.high - distribution.low) // distribution.step
+                    sizes.append(steps + 1)
+                case _:
+                    step = getattr(distribution, "step", None)
+                    if step is None:
+                        return None
+                    sizes.append(len(grid_values(distribution)))
+        return prod(sizes)
+
+    def describe(self) -> dict[str, str]:
+        """Parameter -> its values and conditions as text, the same for the same space."""
+        return {
+            name: f"{distribution} where {self.conditions.get(name) or 'always'}"
+            for name, distribution in self.distributions.items()
+        }
+
+
+def make_space(
+    params: Mapping[str, Any],
+    arguments: Sequence[str],
+    conditions: Conditions,
+    extender: Extender | None,
+) -> Space:
+    """The space of `hydra.sweeper.params` and of the command line, which has the last word: a key
+    that it fixes is not searched, as with the stock sweeper.
+
+    Raises:
+        UserError: nothing varies, a distribution or condition is wrong, or the command line both
+            searches and fixes a key.
+    """
+    distributions: dict[str, BaseDistribution] = {}
+    fixed: dict[str, str] = {}
+    for key, value in params.items():
+        override = f"{key}={value}"
+        varying = _parse(override)
+        distributions.update(varying)
+        if not varying:
+            fixed[key] = override
+    varied_here: set[str] = set()
+    for override in arguments:
+        varying = _parse(override)
+        key = next(iter(varying), _key(override))
+        if key in (varied_here if not varying else fixed.keys() - params.keys()):
+            raise UserError(
+                f"{key} is both searched and fixed on the command line ({override}): "
+                "leave one of the two out"
+            )
+        distributions.pop(key, None)
+        fixed.pop(key, None)
+        if varying:
+            distributions.update(varying)
+            varied_here.add(key)
+        else:
+            fixed[key] = override
+    if not distributions and extender is None:
+        raise UserError(
+            "hydra.sweeper.params is empty and no override varies, so there is nothing to search: "
+            "give a key several values, such as 'optimizer.lr=tag(log, interval(0.01, 0.3))'"
+        )
+    distributions = _without_impossible(distributions, fixed, conditions)
+    exact = _exact_conditions(conditions, distributions)
+    ordered = _parents_first(distributions, exact)
+    return Space(ordered, tuple(fixed.values()), exact, extender)
+
+
+def _parse(override: str) -> dict[str, BaseDistribution]:
+    """Key -> what it varies over; empty for a fixed value."""
+    try:
+        return distributions_of(override)
+    except (HydraException, ValueError, AssertionError, RuntimeError) as error:
+        text = " ".join(str(error).split()) or "no sweep that Optuna knows"
+        if "low <= high" in text:
+            text = "its low end is above its high end: swap the two"
+        raise UserError(f"{override}: {text[0].lower()}{text[1:]}") from error
+
+
+def _key(override: str) -> str:
+    return override.partition("=")[0]
+
+
+def _without_impossible(
+    distributions: dict[str, BaseDistribution], fixed: Mapping[str, str], conditions: Conditions
+) -> dict[str, BaseDistribution]:
+    """Without the parameters that a fixed value of another one rules out."""
+    values = {key: override.partition("=")[2] for key, override in fixed.items()}
+    impossible = {
+        name
+        for pattern, parents in conditions.items()
+        for name in distributions
+        if fnmatchcase(name, pattern)
+        for parent, allowed in parents.items()
+        if parent in values and values[parent] not in map(_as_text, allowed)
+    }
+    return {name: d for name, d in distributions.items() if name not in impossible}
+
+
+def _exact_conditions(
+    conditions: Conditions, distributions: Mapping[str, BaseDistribution]
+) -> dict[str, dict[str, tuple[Any, ...]]]:
+    exact: dict[str, dict[str, tuple[Any, ...]]] = {}
+    for pattern, parents in conditions.items():
+        for name in distributions:
+            if fnmatchcase(name, pattern):
+                needed = exact.setdefault(name, {})
+                for parent, values in parents.items():
+                    if parent in distributions:  # a fixed parent decides nothing any more
+                        needed[parent] = tuple(values)
+    return exact
+
+
+def _parents_first(
+    distributions: dict[str, BaseDistribution], conditions: Mapping[str, Mapping[str, Any]]
+) -> dict[str, BaseDistribution]:
+    ordered: dict[str, BaseDistribution] = {}
+    waiting = dict(distributions)
+    while waiting:
+        ready = [name for name in waiting if conditions.get(name, {}).keys() <= ordered.keys()]
+        if not ready:
+            raise UserError(
+                f"hydra.sweeper.conditions: {', '.join(waiting)} depend on each other in a circle"
+            )
+        for name in ready:
+            ordered[name] = waiting.pop(name)
+    return ordered
+
+
+def _as_text(value: Any) -> str:
+    """Choices from the command line are text, those of a condition typed."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

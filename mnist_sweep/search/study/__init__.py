@@ -1,0 +1,1 @@
+"""What is remembered: the study in its storage, and how several controllers share it."""

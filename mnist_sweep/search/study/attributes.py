@@ -1,0 +1,28 @@
+"""What a search writes of a trial into its study, and what can be told from that."""
+
+from optuna.trial import FrozenTrial, TrialState
+
+CONTROLLER = "controller"
+CONFIG = "config"
+"""Short name of its configuration; it is not there before its training is decided."""
+STATUS = "status"
+"""Of a trial that ended without a value: why, in one word."""
+ERROR = "error"
+NUM_PARAMS = "num_params"
+OVERRIDES = "overrides"
+"""Of the trial's last run, in Hydra's grammar: what runs it again."""
+RETRY = "retry"
+"""Whether a failed trial is to be tried again."""
+RETRY_OF = "retry_of"
+ATTEMPT = "attempt"
+
+
+def is_rejected(trial: FrozenTrial) -> bool:
+    """Ended without having been trained: over budget, or no valid net."""
+    return trial.user_attrs.get(STATUS) == "infeasible"
+
+
+def is_finished(trial: FrozenTrial) -> bool:
+    """Completed or pruned, so that it counts towards `n_trials`."""
+    ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
+    return ended and not is_rejected(trial)

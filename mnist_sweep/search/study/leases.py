@@ -1,0 +1,128 @@
+"""Leases: how the controllers of one study tell which of them live."""
+
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import psutil
+from optuna.exceptions import StorageInternalError
+from optuna.study import Study
+from optuna.trial import FrozenTrial
+
+from mnist_sweep.search.study.attributes import CONTROLLER
+
+LEASE = "controller:"
+"""Prefix of the study's attributes that hold the leases."""
+
+
+@dataclass(frozen=True)
+class Lease:
+    """Who a controller is, and that it lives: `beat` changes as long as it does."""
+
+    host: str
+    pid: int
+    created: float
+    """When the process began, so that another one with its number is not taken for it."""
+    beat: int
+    """-1: it has ended."""
+
+    @classmethod
+    def of_this_process(cls) -> "Lease":
+        return cls(_host(), os.getpid(), psutil.Process().create_time(), 0)
+
+
+def _host() -> str:
+    """This boot of this machine, and this space of process numbers (containers have theirs)."""
+    boot, space = Path("/proc/sys/kernel/random/boot_id"), Path("/proc/self/ns/pid")
+    parts = [socket.gethostname()]
+    if boot.exists() and space.exists():  # Linux
+        parts += [boot.read_text().strip(), os.readlink(space)]
+    return " ".join(parts)
+
+
+class Leases:
+    """This controller's lease, and its view of the others'. `with` it: its own is renewed."""
+
+    def __init__(self, study: Study, lease_s: float) -> None:
+        self.study = study
+        self.lease_s = lease_s
+        self.name = uuid.uuid4().hex[:12]
+        """Of this controller."""
+        self.lease = Lease.of_this_process()
+        self.seen: dict[str, tuple[int, float]] = {}
+        """Other controllers' beats, and when each was first seen here."""
+        self.closing = threading.Event()
+        self.thread = threading.Thread(target=self._renew, daemon=True)
+
+    def __enter__(self) -> "Leases":
+        self._beat(0)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.closing.set()
+        self.thread.join()
+        self._beat(-1)
+
+    def _renew(self) -> None:
+        beat = 0
+        while not self.closing.wait(self.lease_s / 4):
+            beat += 1
+            with suppress(StorageInternalError, OSError):  # the next beat may get through
+                self._beat(beat)
+
+    def _beat(self, beat: int) -> None:
+        self.study.set_user_attr(f"{LEASE}{self.name}", asdict(self.lease) | {"beat": beat})
+
+    def unheld(self, running: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """Those of these running trials whose controller is gone."""
+        if not running:
+            return []
+        leases = self._all()
+        return [trial for trial in running if not self._is_held(trial, leases)]
+
+    def was_here(self, trial: FrozenTrial) -> bool:
+        """Whether a controller that has ended on this machine ran the trial."""
+        name = str(trial.user_attrs.get(CONTROLLER))
+        lease = self._all().get(name)
+        return lease is not None and lease.host == self.lease.host and not self._lives(name, lease)
+
+    def _is_held(self, trial: FrozenTrial, leases: Mapping[str, Lease]) -> bool:
+        name = str(trial.user_attrs.get(CONTROLLER))
+        if name not in leases:  # killed, or not yet there, between two operations
+            return not self._is_old(f"trial {trial.number}", 0)
+        return name == self.name or self._lives(name, leases[name])
+
+    def _lives(self, name: str, lease: Lease) -> bool:
+        if lease.beat < 0:
+            return False
+        if lease.host == self.lease.host:
+            try:
+                process = psutil.Process(lease.pid)
+                if process.status() == psutil.STATUS_ZOMBIE:
+                    return False
+                if abs(process.create_time() - lease.created) < 1:
+                    return True
+            except psutil.NoSuchProcess:
+                return False
+        return not self._is_old(name, lease.beat)
+
+    def _is_old(self, name: str, beat: int) -> bool:
+        """Whether this was seen with this beat for a whole lease, by this machine's clock."""
+        now = time.monotonic()
+        if self.seen.get(name, (None, 0.0))[0] != beat:
+            self.seen[name] = (beat, now)
+        return now - self.seen[name][1] > self.lease_s
+
+    def _all(self) -> dict[str, Lease]:
+        return {
+            key.removeprefix(LEASE): Lease(**value)
+            for key, value in self.study.user_attrs.items()
+            if key.startswith(LEASE)
+        }

@@ -1,0 +1,191 @@
+"""The rules by which several controllers share a study.
+
+A controller is a process that runs this sweep. Any number of them may work on one study, and any
+may be killed at any moment. What keeps the totals exact, with nothing but Optuna's storage:
+
+- A trial's number is its ticket. A new trial is trained only if fewer than `n_trials` trials with
+  lower numbers are finished, running or waiting. Numbers are handed out one by one by the storage,
+  and a trial that has failed or been rejected stays so; so there are never too many.
+- A controller renews a lease. A running trial whose controller is gone is lost: it is failed, which
+  the storage lets only one controller do, and tried again under a new number.
+- A trial that is to be tried again says so itself; whoever comes by queues it. If two do, the
+  lower number counts.
+"""
+
+from bisect import insort
+from contextlib import suppress
+from typing import Any
+
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.study import Study
+from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
+
+from mnist_sweep.search.optuna_private import (
+    given_point,
+    says_ended_before,
+    says_sampler_is_done,
+    set_user_attr,
+)
+from mnist_sweep.search.study.attributes import (
+    ATTEMPT,
+    CONFIG,
+    CONTROLLER,
+    ERROR,
+    RETRY,
+    RETRY_OF,
+    STATUS,
+    is_finished,
+    is_rejected,
+)
+from mnist_sweep.search.study.leases import Leases
+
+TOLD = 50
+"""Of so many rejected points every sampler is told; then only of those nearer to the budget than
+all but `NEAREST`. A sampler learns from few of them, and the time that it takes grows with all."""
+
+NEAREST = 25  # as many as TPE takes for good ones, at most
+
+OPEN = (TrialState.RUNNING, TrialState.WAITING)
+
+
+class Ledger:
+    """A study as seen by one controller. `with` it: the lease is renewed as long as it is open."""
+
+    def __init__(self, study: Study, lease_s: float) -> None:
+        self.study = study
+        self.leases = Leases(study, lease_s)
+        self.over = 0
+        """So many trials, from the first one on, have all ended."""
+        self.finished_of_over = 0
+        self.told: list[float] | None = None
+        """By how much the rejected points missed that samplers know of, least first."""
+        self.sampler_is_done = False
+        """Whether the sampler has said that it has tried every point."""
+
+    def __enter__(self) -> "Ledger":
+        self.leases.__enter__()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.leases.__exit__()
+
+    def trials(self) -> list[FrozenTrial]:
+        return self.study.get_trials(deepcopy=False)
+
+    def has_waiting(self) -> bool:
+        return any(trial.state == TrialState.WAITING for trial in self.trials())
+
+    def claim(self, n_trials: int) -> Trial | None:
+        """A new or waiting trial that is this controller's to train; None if there is no place."""
+        if self._taken(TrialState.RUNNING) >= n_trials:
+            return None
+        trial = self.study.ask()
+        trial.set_user_attr(CONTROLLER, self.leases.name)
+        retry_of = trial.user_attrs.get(RETRY_OF)
+        if retry_of is not None:
+            trials = self.trials()[: trial.number]
+            sooner = [t for t in trials if t.user_attrs.get(RETRY_OF) == retry_of]
+            if sooner:
+                self.fail(trial, "duplicate", f"trial {sooner[0].number} is the retry already")
+                return None
+        if self._taken(*OPEN, before=trial.number) >= n_trials:
+            self.fail(trial, "surplus", "another controller began the last trial at the same time")
+            return None
+        return trial
+
+    def _taken(self, *states: TrialState, before: int | None = None) -> int:
+        """Trials that are finished or in one of these states, of those with lower numbers.
+
+        A search asks once a proposal, so it does not go through all that ended long ago.
+        """
+        trials = self.trials()
+        while self.over < len(trials) and trials[self.over].state.is_finished():
+            self.finished_of_over += is_finished(trials[self.over])
+            self.over += 1
+        rest = trials[self.over : before]
+        return self.finished_of_over + sum(is_finished(t) or t.state in states for t in rest)
+
+    def is_over(self, n_trials: int) -> bool:
+        return self._taken() >= n_trials
+
+    def fail(self, trial: Trial | FrozenTrial, status: str, error: str, **attrs: Any) -> None:
+        """Ends the trial without a value, unless another controller did so before."""
+        for name, value in {STATUS: status, ERROR: error, **attrs}.items():
+            with suppress(UpdateFinishedTrialError):
+                set_user_attr(self.study, trial, name, value)
+        self.tell(trial, TrialState.FAIL)
+
+    def reject(self, trial: Trial, error: str, excess: float) -> None:
+        """Tells Optuna that the point is out of bounds, by how much, and never to be trained.
+
+        Samplers learn from pruned trials, and pass over failed ones.
+        """
+        if self.told is None:
+            known = (t for t in self.trials() if is_rejected(t) and t.state == TrialState.PRUNED)
+            self.told = sorted(max(t.constraints.values(), default=0.0) for t in known)
+        trial.set_user_attr(STATUS, "infeasible")
+        trial.set_user_attr(ERROR, error)
+        trial.set_constraint("budget", excess)
+        if len(self.told) < TOLD or excess < self.told[NEAREST - 1]:
+            insort(self.told, excess)
+            self.tell(trial, TrialState.PRUNED)
+        else:
+            self.tell(trial, TrialState.FAIL)
+
+    def tell(
+        self,
+        trial: Trial | FrozenTrial,
+        state: TrialState,
+        values: list[float] | None = None,
+    ) -> bool:
+        """False if the trial had ended before."""
+        try:
+            self.study.tell(trial.number, values, state)
+        except UpdateFinishedTrialError:
+            return False
+        except ValueError as error:
+            if says_ended_before(error):
+                return False
+            raise
+        except RuntimeError as error:
+            if not says_sampler_is_done(error):
+                raise
+            self.sampler_is_done = True
+        return True
+
+    def queue_retries(self) -> None:
+        """Makes a waiting trial of each that is to be tried again and is not yet."""
+        trials = self.trials()
+        queued = {trial.user_attrs.get(RETRY_OF) for trial in trials}
+        for trial in trials:
+            if trial.state == TrialState.FAIL and trial.user_attrs.get(RETRY):
+                if trial.number in queued:
+                    continue
+                attempt = trial.user_attrs.get(ATTEMPT, 0)
+                self.study.add_trial(
+                    create_trial(
+                        state=TrialState.WAITING,
+                        system_attrs=given_point(trial),
+                        user_attrs={
+                            RETRY_OF: trial.number,
+                            ATTEMPT: attempt + (trial.user_attrs[STATUS] == "failed"),
+                        },
+                    )
+                )
+
+    def lost(self) -> list[FrozenTrial]:
+        """Running trials whose controller is gone."""
+        return self.leases.unheld([t for t in self.trials() if t.state == TrialState.RUNNING])
+
+    def known(self) -> dict[str, int]:
+        """Configuration -> the trial that has or is trying it."""
+        return {
+            trial.user_attrs[CONFIG]: trial.number
+            for trial in self.trials()
+            if CONFIG in trial.user_attrs
+            and (
+                is_finished(trial)
+                or trial.state == TrialState.RUNNING
+                or trial.user_attrs.get(STATUS) == "diverged"  # and would again
+            )
+        }

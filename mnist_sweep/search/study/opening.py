@@ -1,0 +1,92 @@
+"""Opens a study: a new one, or one to go on with that was begun with the same settings."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.study import Study
+
+from mnist_sweep.config import NotIn
+from mnist_sweep.errors import UserError
+from mnist_sweep.identity import flat_config, keys
+from mnist_sweep.search.settings import SearchSettings
+from mnist_sweep.search.study.storage import open_storage
+
+SETTINGS = "settings"
+"""Attribute of the study: what all commands on it have in common."""
+
+
+def open_study(
+    name: str, settings: SearchSettings, sweep_dir: Path, shared: Mapping[str, Any]
+) -> Study:
+    """shared: what `in_common` says of this command.
+
+    Raises:
+        UserError: the storage will not do, or its study is not this one.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = open_storage(settings.storage, sweep_dir)
+    try:
+        study = optuna.create_study(
+            study_name=name,
+            storage=storage,
+            directions=list(settings.direction),
+            load_if_exists=True,
+        )
+    except UserError:
+        raise
+    except Exception as error:
+        raise UserError(
+            f"hydra.sweeper.storage: the study {name} cannot be made or read "
+            f"({type(error).__name__}): it must be writable, and no other kind of file"
+        ) from error
+    found = tuple(direction.name.lower() for direction in study.directions)
+    if found != settings.direction:
+        raise UserError(
+            f"hydra.sweeper.direction={list(settings.direction)}: the study {name} has "
+            f"{list(found)}; use these, or another hydra.sweeper.study_name"
+        )
+    check_same(study, shared)
+    return study
+
+
+def in_common(
+    settings: SearchSettings, config: Mapping[str, Any], searched: Mapping[str, str]
+) -> dict[str, Any]:
+    """What all commands on one study share: of the fixed configuration, of `hydra.sweeper`, and of
+    what is searched (parameter -> its distribution as text)."""
+    own = settings.model_dump(mode="json")
+    may_differ = keys(NotIn.STUDY, SearchSettings)
+    return {
+        **flat_config(config, (*keys(NotIn.STUDY), *searched)),
+        **{f"hydra.sweeper.{key}": own[key] for key in own if key not in may_differ},
+        **{f"search of {key}": text for key, text in searched.items()},
+    }
+
+
+def check_same(study: Study, shared: Mapping[str, Any]) -> None:
+    """Notes in a new study what its commands share; compares it in one to go on with.
+
+    Raises:
+        UserError: the study was begun with other settings, or by another program.
+    """
+    now = json.loads(json.dumps(shared, default=str))
+    before = study.user_attrs.get(SETTINGS)
+    if before is None:
+        if study.get_trials(deepcopy=False):
+            raise UserError(
+                f"hydra.sweeper.study_name={study.study_name}: that study was not made by "
+                "hydra/sweeper=search; use another name"
+            )
+        study.set_user_attr(SETTINGS, now)
+        return
+    changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
+    if changed:
+        shown = [f"{key} (was {before.get(key)}, is {now.get(key)})" for key in changed[:5]]
+        more = f" and {len(changed) - 5} more" if len(changed) > 5 else ""
+        raise UserError(
+            f"hydra.sweeper.study_name={study.study_name}: the study was begun with other "
+            f"settings: {', '.join(shown)}{more}; restore them, or give the study another name"
+        )

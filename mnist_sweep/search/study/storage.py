@@ -1,0 +1,62 @@
+"""Where a study is kept: a journal file in the sweep's directory, or any Optuna storage URL."""
+
+import os
+import time
+from pathlib import Path
+
+from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+
+from mnist_sweep.errors import UserError
+from mnist_sweep.paths import JOURNAL
+from mnist_sweep.search.study.credentials import without_credentials, without_secrets
+from mnist_sweep.search.study.journal import JournalFile
+
+OPENING_ATTEMPTS = 10
+
+
+def open_storage(url: str | None, sweep_dir: Path) -> BaseStorage:
+    """
+    Raises:
+        UserError: it cannot be opened, read or written, or needs a package that is not here.
+    """
+    return _open_journal(sweep_dir / JOURNAL) if url is None else _open_database(url)
+
+
+def _open_journal(path: Path) -> BaseStorage:
+    try:
+        if path.exists() and not os.access(path, os.W_OK):
+            raise PermissionError(13, "Permission denied")
+        return JournalStorage(JournalFile(path))
+    except OSError as error:
+        raise UserError(
+            f"hydra.sweeper.storage: {path} cannot be written ({error.strerror}): "
+            "set hydra.sweep.dir to a place that can"
+        ) from error
+    except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as error:
+        raise UserError(
+            f"hydra.sweeper.storage: {path} is damaged ({error!r}): move it away to begin a "
+            "new study there"
+        ) from error
+
+
+def _open_database(url: str) -> BaseStorage:
+    shown = without_credentials(url)
+    for attempts_left in reversed(range(OPENING_ATTEMPTS)):
+        try:
+            return RDBStorage(url)
+        except ImportError as error:
+            raise UserError(
+                f"hydra.sweeper.storage={shown} needs the package {error.name or 'of its database'}"
+                ": pip install 'mnist-sweep[postgres]' brings PostgreSQL's"
+            ) from error
+        except Exception as error:  # SQLAlchemy's, alembic's or the driver's own
+            reason = " ".join(str(error.__cause__ or error).split())
+            if "already exists" in reason and attempts_left:
+                time.sleep(1)  # another controller is making the tables
+                continue
+            raise UserError(
+                f"hydra.sweeper.storage={shown} cannot be opened "
+                f"({without_secrets(reason, url)[:160]}): check that the "
+                "server runs, the name and the password, and that it may be written"
+            ) from error
+    raise AssertionError("the last attempt returns or raises")

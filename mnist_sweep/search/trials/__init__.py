@@ -1,0 +1,1 @@
+"""What becomes of a trial, and what its runs leave behind."""

@@ -1,0 +1,39 @@
+"""Where in a sweep's directory the runs of each trial lie."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from mnist_sweep.paths import RESULT
+from mnist_sweep.runs.record import RunRecord, read_result
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A run directory for each trial or, with several seeds, for each of them."""
+
+    sweep_dir: Path
+    seeds: tuple[int, ...]
+    """That every configuration is trained with, in this order."""
+
+    def subdir(self, trial: int, seed: int) -> str:
+        """Of the sweep's directory."""
+        return str(trial) if len(self.seeds) == 1 else f"{trial}/seed_{seed}"
+
+    def run_dir(self, trial: int, seed: int) -> Path:
+        return self.sweep_dir / self.subdir(trial, seed)
+
+    def is_begun(self, trial: int) -> bool:
+        return any(self.run_dir(trial, seed).exists() for seed in self.seeds)
+
+    def results(self, trial: int) -> dict[int, RunRecord]:
+        """Seed -> the record of its run, of those that left one.
+
+        Raises:
+            UserError: a result.json is damaged.
+        """
+        run_dirs = {seed: self.run_dir(trial, seed) for seed in self.seeds}
+        return {
+            seed: read_result(run_dir)
+            for seed, run_dir in run_dirs.items()
+            if (run_dir / RESULT).exists()
+        }

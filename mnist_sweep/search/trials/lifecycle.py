@@ -1,0 +1,167 @@
+"""The life of a trial: from its first run, over more seeds and longer schedules, to its end.
+
+begin -> a run ends -> with more seeds to come         the next seed's run
+                    -> promoted to the next rung       its first run
+                    -> otherwise                       completed, pruned or failed
+"""
+
+from dataclasses import dataclass
+
+from optuna.trial import TrialState
+
+from mnist_sweep.metrics import EpochMetrics
+from mnist_sweep.runs.provenance import TrialInfo
+from mnist_sweep.runs.record import RunRecord
+from mnist_sweep.search.engines.job import Ended, Job
+from mnist_sweep.search.objectives import Objectives
+from mnist_sweep.search.points.proposing import Accepted
+from mnist_sweep.search.settings import SearchSettings
+from mnist_sweep.search.study.attributes import (
+    ATTEMPT,
+    CONFIG,
+    NUM_PARAMS,
+    OVERRIDES,
+    RETRY,
+    RETRY_OF,
+)
+from mnist_sweep.search.study.ledger import Ledger
+from mnist_sweep.search.trials.pruning import is_hopeless, is_promoted
+from mnist_sweep.search.trials.records import leave
+from mnist_sweep.search.trials.rows import Rows
+from mnist_sweep.search.trials.running import RunningTrial
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """That a trial has ended."""
+
+    trial: int
+    error: str | None
+    """Why it failed; None where it was completed or pruned."""
+
+
+class Lifecycle:
+    """The trials that this controller has under way. Says what is to be trained next; by whom, and
+    when, is not its business.
+
+    threads: that each run is to take; None leaves it as its config has it.
+    """
+
+    def __init__(
+        self,
+        settings: SearchSettings,
+        objectives: Objectives,
+        ledger: Ledger,
+        rows: Rows,
+        threads: int | None,
+    ) -> None:
+        self.settings = settings
+        self.objectives = objectives
+        self.ledger = ledger
+        self.rows = rows
+        self.records = rows.records
+        self.layout = rows.records.layout
+        self.threads = threads
+        self.running: dict[int, RunningTrial] = {}
+
+    def begin(self, accepted: Accepted) -> Job:
+        """The first run of a new trial."""
+        trial, candidate = accepted.trial, accepted.candidate
+        trial.set_user_attr(CONFIG, candidate.key)
+        trial.set_user_attr(NUM_PARAMS, candidate.num_params)
+        trial.set_constraint("budget", candidate.excess)
+        # A directory of that name is of a trial that the study has lost (a cut journal).
+        lost = self.layout.is_begun(trial.number)
+        epochs = candidate.settings.trainer.epochs
+        running = RunningTrial(trial, candidate.overrides, epochs, lost)
+        self.running[trial.number] = running
+        return self._next_run(running)
+
+    def _next_run(self, running: RunningTrial) -> Job:
+        seeds = self.layout.seeds
+        seed = seeds[len(running.records)]
+        overrides = list(running.overrides)
+        rung = None
+        if self.settings.rungs is not None:
+            rung = self.settings.rungs[running.rung]
+            overrides.append(f"trainer.epochs={rung}")
+        if len(seeds) > 1:
+            overrides.append(f"seed={seed}")
+        if self.threads is not None:
+            overrides.append(f"trainer.threads={self.threads}")
+        if seed == seeds[0]:
+            running.trial.set_user_attr(OVERRIDES, overrides)
+        retry_of = running.trial.user_attrs.get(RETRY_OF)
+        earlier = None if retry_of is None else self.layout.run_dir(retry_of, seed).absolute()
+        info = TrialInfo(self.ledger.study.study_name, running.number, rung, earlier)
+        return Job(info, tuple(overrides), self.layout.subdir(running.number, seed))
+
+    def on_epoch(self, job: Job, history: list[EpochMetrics]) -> bool:
+        """Whether the pruner would end the run. It goes by the first seed, where there are more."""
+        running = self.running[job.info.trial]
+        if self.settings.pruner is None or running.records:
+            return False
+        told, running.told = running.told, len(history)  # several are new where a run is resumed
+        objective = self.objectives.names[0]
+        return is_hopeless(running.trial, objective, history, told, running.epochs)
+
+    def take(self, ended: Ended) -> Job | Verdict:
+        """What follows from the end of a run: the trial's next run, or its own end."""
+        running = self.running[ended.job.info.trial]
+        record = ended.record
+        if record is None:
+            params, error = running.trial.params, str(ended.error)
+            record = self.records.missing(ended.job, params, "failed", error)
+            leave(record)
+        running.records[record.run_id] = record
+        if record.status == "pruned":
+            return self._conclude(running, TrialState.PRUNED)
+        if record.status != "completed":
+            return self._fail(running, record)
+        if len(running.records) < len(self.layout.seeds):
+            return self._next_run(running)
+        value = self.objectives.value(running.records.values())
+        if self.settings.rungs is None:
+            return self._conclude(running, TrialState.COMPLETE, value)
+        return self._climb(running, self.settings.rungs, value)
+
+    def _climb(
+        self, running: RunningTrial, rungs: tuple[int, ...], value: list[float]
+    ) -> Job | Verdict:
+        """What follows from having come to the end of a rung."""
+        epochs = rungs[running.rung]
+        running.trial.report(value[0], epochs)
+        if epochs == rungs[-1]:
+            return self._conclude(running, TrialState.COMPLETE, value)
+        trials, more_epochs = self.ledger.trials(), rungs[running.rung + 1]
+        if is_promoted(running.number, trials, self.objectives, epochs, more_epochs):
+            running.rung += 1
+            running.records = {}  # the next rung's take their place
+            return self._next_run(running)
+        for record in running.records.values():
+            record.status = "pruned"
+            leave(record)
+        return self._conclude(running, TrialState.PRUNED)
+
+    def _conclude(
+        self, running: RunningTrial, state: TrialState, value: list[float] | None = None
+    ) -> Verdict:
+        """Row first: a trial that the study knows to have ended has its row."""
+        del self.running[running.number]
+        records = list(running.records.values())
+        self.rows.append(records, replace=running.replaces)
+        if not self.ledger.tell(running.trial, state, value):
+            for record in records:
+                record.status, record.error = "interrupted", "another controller took it for dead"
+            self.rows.append(records, replace=True)
+        return Verdict(running.number, None)
+
+    def _fail(self, running: RunningTrial, record: RunRecord) -> Verdict:
+        del self.running[running.number]
+        self.rows.append(list(running.records.values()), replace=running.replaces)
+        attempt = running.trial.user_attrs.get(ATTEMPT, 0)
+        retry = record.status == "failed" and attempt < self.settings.max_retries
+        self.ledger.fail(
+            running.trial, record.status, str(record.error), **{RETRY: retry, ATTEMPT: attempt}
+        )
+        return Verdict(running.number, str(record.error))

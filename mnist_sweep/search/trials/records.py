@@ -1,0 +1,54 @@
+"""Records of runs that left none: points that were refused, and workers that died."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mnist_sweep.runs.provenance import TrialInfo, new_record
+from mnist_sweep.runs.record import RunRecord, Status, write_result
+from mnist_sweep.search.engines.job import Job
+from mnist_sweep.search.points.candidate import Candidate, Candidates
+from mnist_sweep.search.trials.layout import Layout
+
+
+class Records:
+    """study: its name."""
+
+    def __init__(self, study: str, layout: Layout, candidates: Candidates) -> None:
+        self.study = study
+        self.layout = layout
+        self.candidates = candidates
+
+    def rejected(self, trial: int, candidate: Candidate, error: str) -> RunRecord:
+        """Of a point that was not trained; it has no run directory."""
+        info = TrialInfo(self.study, trial, None)
+        run_dir = self.layout.sweep_dir / str(trial)
+        record = _record(candidate, candidate.overrides, run_dir, info)
+        record.status, record.error, record.run_dir = "infeasible", error, ""
+        return record
+
+    def missing(self, job: Job, params: Mapping[str, Any], status: Status, error: str) -> RunRecord:
+        """Of a run that was begun. params: the trial's point."""
+        run_dir = self.layout.sweep_dir / job.subdir
+        record = _record(self.candidates.make(params), job.overrides, run_dir, job.info)
+        record.status, record.error = status, error
+        return record
+
+
+def _record(
+    candidate: Candidate, overrides: Sequence[str], run_dir: Path, info: TrialInfo
+) -> RunRecord:
+    record = new_record(candidate.config, candidate.choices, shlex.join(overrides), run_dir, info)
+    record.num_params = candidate.num_params
+    if candidate.costs is not None:
+        record.macs = candidate.costs.macs
+        record.receptive_field = candidate.costs.receptive_field
+    return record
+
+
+def leave(record: RunRecord) -> None:
+    """Writes result.json in the place of the one that the run left, if any."""
+    run_dir = Path(record.run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    write_result(run_dir, record)
