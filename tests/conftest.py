@@ -178,3 +178,11 @@ def mnist_root() -> str:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     yield from chromium()
+
+
+@pytest.fixture(scope="session")
+def search_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page that is made but once, for its search takes a while."""
+    from tests.report_page import page_of_a_search
+
+    return page_of_a_search(tmp_path_factory.mktemp("search"))

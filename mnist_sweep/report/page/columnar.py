@@ -69,7 +69,7 @@ HINTS = {
 
 
 def columnar(runs: pd.DataFrame) -> dict[str, Any]:
-    """The runs as columns.js reads them: n, columns, the kinds of those that hold nothing, and the
+    """The runs as columns.js reads them: n, columns, the types of those that hold nothing, and the
     names of those shown at first."""
     names = [str(name) for name in runs if runs[name].notna().any()]
     columns = {name: _column(name, runs[name]) for name in names}
@@ -83,47 +83,49 @@ def columnar(runs: pd.DataFrame) -> dict[str, Any]:
     differs = {name for name, column in columns.items() if not column.get("constant")}
     return {
         "n": len(runs),
-        "empty": {str(name): _kind(str(name)) for name in runs if str(name) not in columns},
+        "empty": [{"name": name, **_type(name)} for name in map(str, runs) if name not in columns],
         "columns": [columns[n] for members in parts.values() for n in members if n in columns],
         "shown": [n for n in SHOWN if n in columns and (n in differs or n in ALWAYS_SHOWN)],
         "sections": list(SECTIONS),
     }
 
 
+def _type(name: str) -> dict[str, Any]:
+    """kind: how columns.js reads the values. percent: whether they are shown so."""
+    kinds = {"boolean": "flag", "Int64": "number", "float64": "number", TIME: "time"}
+    kind = kinds.get(DTYPES.get(name, TEXT), "words" if name in WORDS else "text")
+    return {"kind": kind, **({"percent": True} if is_accuracy(name) else {})}
+
+
 def _column(name: str, values: "pd.Series[Any]") -> dict[str, Any]:
     if len(values) > 1 and values.notna().all() and values.nunique() == 1:
         return {**_column(name, values.head(1)), "constant": True}
-    kind = _kind(name)
-    if kind == "flag":
-        texts = values.map({True: "yes", False: "no"}).astype("string")
-        return {**_texts(texts), "kind": kind}
-    if kind == "time":
-        seconds = (values - pd.Timestamp(0, tz="UTC")).dt.total_seconds().fillna(0)
-        return {"kind": kind, "values": _whole(seconds, values.isna())}
-    if kind == "number":
-        return _numbers(name, values)
-    if kind == "words":
-        return _words(values, WORDS[name])
+    return {**_type(name), **_values(name, values)}
+
+
+def _values(name: str, values: "pd.Series[Any]") -> dict[str, Any]:
+    match _type(name)["kind"]:
+        case "flag":
+            return _texts(values.map({True: "yes", False: "no"}).astype("string"))
+        case "time":
+            seconds = (values - pd.Timestamp(0, tz="UTC")).dt.total_seconds().fillna(0)
+            return {"values": _whole(seconds, values.isna())}
+        case "number":
+            return _numbers(name, values)
+        case "words":
+            return _words(values, WORDS[name])
     return _texts(values)
-
-
-def _kind(name: str) -> str:
-    kinds = {"boolean": "flag", "Int64": "number", "float64": "number", TIME: "time"}
-    kind = kinds.get(DTYPES.get(name, TEXT), "text")
-    return "words" if kind == "text" and name in WORDS else kind
 
 
 def _numbers(name: str, values: "pd.Series[Any]") -> dict[str, Any]:
     numbers = values.astype("float64").to_numpy(dtype=float, na_value=np.nan)
     missing = ~np.isfinite(numbers)
     digits: int | None = DIGITS.get(name)
-    column: dict[str, Any] = {"kind": "number"}
     if DTYPES[name] == "Int64":
         digits = 0
     elif is_accuracy(name):
         digits = ACCURACY_DIGITS
-        column["percent"] = True
-    column["digits"] = digits
+    column: dict[str, Any] = {"digits": digits}
     if name in GROUPED:
         column["grouped"] = True
     if digits is not None:
@@ -152,8 +154,8 @@ def _significant(numbers: np.ndarray) -> list[float]:
 def _texts(values: "pd.Series[Any]") -> dict[str, Any]:
     codes, distinct = pd.factorize(values)
     if len(distinct) > len(values) / 2:
-        return {"kind": "text", "values": _plain(values)}
-    return {"kind": "text", "values": [*_plain(distinct), None], "codes": _codes(codes, distinct)}
+        return {"values": _plain(values)}
+    return {"values": [*_plain(distinct), None], "codes": _codes(codes, distinct)}
 
 
 def _codes(codes: Any, distinct: Any) -> list[int]:
@@ -175,4 +177,4 @@ def _words(values: "pd.Series[Any]", separator: str) -> dict[str, Any]:
         else [places.setdefault(word, len(places)) for word in text.split(separator)]
         for text in _plain(values)
     ]
-    return {"kind": "words", "separator": separator, "values": list(places), "codes": codes}
+    return {"separator": separator, "values": list(places), "codes": codes}

@@ -7,7 +7,7 @@ from typing import Any
 from mnist_sweep.metrics import is_accuracy
 from mnist_sweep.report.analysis.curves import CURVES, AllCurves, CurvesInfo, RunCurve
 from mnist_sweep.report.page.axes import Axis, accuracy_axis, epoch_axis
-from mnist_sweep.report.page.figures import HOVER_TEXT, Figure, label
+from mnist_sweep.report.page.plots import HOVER_TEXT, Figure, label
 from mnist_sweep.report.wording import counted, number_or_none
 
 IN_THE_PANEL = ("train_acc", "val_acc", "test_acc")

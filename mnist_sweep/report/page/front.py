@@ -15,7 +15,7 @@ from mnist_sweep.report.analysis.front import (
 )
 from mnist_sweep.report.analysis.leaderboard import METRICS
 from mnist_sweep.report.page.axes import AccuracyAxis, accuracy_axis, size_axis
-from mnist_sweep.report.page.figures import HOVER_TEXT, Figure, label
+from mnist_sweep.report.page.plots import HOVER_TEXT, Figure, label
 from mnist_sweep.report.wording import counted
 
 MOST_POINTS = 2_000  # of a plot, which SVG still draws at once

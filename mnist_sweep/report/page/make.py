@@ -27,10 +27,10 @@ from mnist_sweep.report.page import bundle
 from mnist_sweep.report.page.columnar import columnar
 from mnist_sweep.report.page.curves import CurvesSection
 from mnist_sweep.report.page.failures import failures_section
-from mnist_sweep.report.page.figures import THEME
 from mnist_sweep.report.page.front import front_section
 from mnist_sweep.report.page.net import winning_nets
 from mnist_sweep.report.page.origin import origin_section
+from mnist_sweep.report.page.plots import THEME
 from mnist_sweep.report.page.searches import SearchSection
 from mnist_sweep.report.page.summary import ranking_summaries, tiles
 from mnist_sweep.report.read.folders import RunFolders

@@ -72,13 +72,11 @@ def winning_nets(tracks: Sequence[pd.DataFrame], folders: RunFolders) -> list[Wi
     tracks: of the leaderboard, the lines of each.
     """
     nets = [_winning_net(track.iloc[0], folders) for track in tracks[:MOST_NETS]]
-    drawn: list[WinningNet] = []
+    drawn: dict[Any, WinningNet] = {}
     for net in nets:
-        if net.costs and all(
-            net.costs.layers != other.costs.layers for other in drawn if other.costs
-        ):
-            drawn.append(net)
-    return drawn or nets[:1]
+        if net.costs:
+            drawn.setdefault(net.costs.layers, net)
+    return list(drawn.values()) or nets[:1]
 
 
 def _winning_net(best: "pd.Series[Any]", folders: RunFolders) -> WinningNet:

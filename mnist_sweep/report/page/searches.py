@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mnist_sweep.report.analysis.best_trials import BestTrial, BestTrials
 from mnist_sweep.report.analysis.searches import SearchInfo
 from mnist_sweep.report.analysis.timeline import TimelineBar, TimelineInfo
-from mnist_sweep.report.page.figures import HOVER_TEXT, Figure, label
+from mnist_sweep.report.page.plots import HOVER_TEXT, Figure, label
 from mnist_sweep.report.wording import counted, duration
 
 if TYPE_CHECKING:  # it imports optuna's part of the report

@@ -100,8 +100,7 @@ export class Runs {
     this.shown = shown;
     this.sections = sections;
     this.byName = new Map(this.columns.map((column) => [column.name, column]));
-    this.empty = new Map(Object.entries(empty).map(([name, kind]) =>
-      [name, { kind, value: () => null }]));
+    this.empty = new Map(empty.map((spec) => [spec.name, { ...spec, value: () => null }]));
     this.rowOfId = null; // made when first needed
   }
 

@@ -21,13 +21,13 @@ async function start() {
   startFilter(runs, table, data.vocabulary);
   document.documentElement.dataset.ready = String(Math.round(performance.now()));
   for (const box of document.querySelectorAll("main .command, header .command")) addCopyButton(box);
+  startPlots(data.theme);
   startPanel((id) => {
     const row = runs.row(id);
     if (row === undefined) return null;
     return contentOfRun(runs, row, table.view, curvePlot(id, data.curves.of[id], openRun));
   });
   requestAnimationFrame(() => setTimeout(() => {
-    startPlots(data.theme);
     startChoice("front", "score", data.fronts, openRun);
     startChoice("curves", "metric", data.curves.rankings, openRun);
     for (const [id, figure] of Object.entries(data.plots)) addPlot(byId(id), () => figure, openRun);
