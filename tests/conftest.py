@@ -47,6 +47,12 @@ def make_config(*overrides: str) -> DictConfig:
         return compose("config", list(overrides))
 
 
+def make_whole_config(*overrides: str) -> DictConfig:
+    """With Hydra's own keys."""
+    with initialize_config_dir(str(CONF)):
+        return compose("config", list(overrides), return_hydra_config=True)
+
+
 def make_experiment(*overrides: str) -> Experiment:
     with execution_whitelist(TARGETS):
         return to_experiment(resolved(make_config(*overrides)))

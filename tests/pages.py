@@ -56,8 +56,9 @@ class Command:
 
 
 def to_command(line: str) -> Command:
+    """Of `eval "$(<command>)"` it is the command within."""
     text = re.sub(r"\s+#.*", "", line)
-    words = shlex.split(text)
+    words = shlex.split(re.sub(r'^eval "\$\((.*)\)"$', r"\1", text))
     start = next(at for at, word in enumerate(words) if not re.match(r"[A-Z_]+=", word))
     variables = dict(word.split("=", 1) for word in words[:start])
     return Command(text, variables, words[start:])
@@ -74,6 +75,13 @@ class Page:
     @cached_property
     def fences(self) -> list[Fence]:
         return [Fence(language, text) for language, text in FENCE.findall(self.text)]
+
+    def write_files(self, folder: Path) -> None:
+        """The files that its blocks are."""
+        for fence in self.fences:
+            if fence.file is not None:
+                (folder / fence.file).parent.mkdir(parents=True, exist_ok=True)
+                (folder / fence.file).write_text(fence.text, encoding="utf-8")
 
     @cached_property
     def prose(self) -> str:

@@ -142,12 +142,13 @@ def test_every_module_says_what_it_is() -> None:
 
 def repository_files() -> Iterator[Path]:
     """All but what .gitignore names, with or without git."""
-    ignored = [line.strip("/") for line in (ROOT / ".gitignore").read_text().split()]
+    patterns = (ROOT / ".gitignore").read_text().split()
+    ignored = [pattern.strip("/") for pattern in patterns if not pattern.startswith("/")]
+    ignored_here = [pattern.strip("/") for pattern in patterns if pattern.startswith("/")]
     for folder, subfolders, names in os.walk(ROOT):
+        gone = [".git", *ignored, *(ignored_here if Path(folder) == ROOT else [])]
         subfolders[:] = [
-            name
-            for name in subfolders
-            if name != ".git" and not any(fnmatch(name, pattern) for pattern in ignored)
+            name for name in subfolders if not any(fnmatch(name, pattern) for pattern in gone)
         ]
         yield from (Path(folder, name).relative_to(ROOT) for name in names)
 

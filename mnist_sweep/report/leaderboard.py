@@ -1,4 +1,4 @@
-"""`from mnist_sweep.report.leaderboard import leaderboard`: where the README promises it."""
+"""`from mnist_sweep.report.leaderboard import leaderboard`: where docs/results.md promises it."""
 
 from mnist_sweep.report.analysis.leaderboard import leaderboard
 
