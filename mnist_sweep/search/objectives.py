@@ -4,8 +4,10 @@ import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
+from mnist_sweep.dominance import non_dominated
 from mnist_sweep.runs.record import RunRecord
 from mnist_sweep.search.settings import Direction
 
@@ -29,18 +31,15 @@ class Objectives:
         return [sign * number for sign, number in zip(signs, value, strict=False)]
 
     def best(self, trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
-        """By the first objective; of equals the one that began first."""
+        """Where there is one objective; of equals the trial that began first."""
         return max(_completed(trials), key=self._rank, default=None)
 
     def front(self, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
         """Completed trials that no other one is better than in every objective, best first."""
         completed = _completed(trials)
-        scores = [self.scores(trial.values) for trial in completed]
-        found = [
-            trial
-            for trial, own in zip(completed, scores, strict=True)
-            if not any(_dominates(other, own) for other in scores)
-        ]
+        scores = np.array([self.scores(trial.values) for trial in completed])
+        is_best = non_dominated(scores.reshape(len(completed), len(self.names)))
+        found = [trial for trial, best in zip(completed, is_best, strict=True) if best]
         return sorted(found, key=self._rank, reverse=True)
 
     def _rank(self, trial: FrozenTrial) -> tuple[list[float], int]:
@@ -49,7 +48,3 @@ class Objectives:
 
 def _completed(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     return [trial for trial in trials if trial.state == TrialState.COMPLETE]
-
-
-def _dominates(a: Sequence[float], b: Sequence[float]) -> bool:
-    return a != b and all(x >= y for x, y in zip(a, b, strict=True))
