@@ -37,8 +37,9 @@ class Objectives:
     def front(self, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
         """Completed trials that no other one is better than in every objective, best first."""
         completed = _completed(trials)
-        scores = np.array([self.scores(trial.values) for trial in completed])
-        is_best = non_dominated(scores.reshape(len(completed), len(self.names)))
+        if not completed:
+            return []
+        is_best = non_dominated(np.array([self.scores(trial.values) for trial in completed]))
         found = [trial for trial, best in zip(completed, is_best, strict=True) if best]
         return sorted(found, key=self._rank, reverse=True)
 
