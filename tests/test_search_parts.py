@@ -353,6 +353,14 @@ def test_a_grid_is_as_long_as_it_has_points_and_never_stuck(tmp_path: Path) -> N
     assert not parts.proposer.is_stuck
 
 
+def test_a_sampler_that_is_none_is_refused(tmp_path: Path) -> None:
+    parts = Parts(tmp_path, sampler={"_target_": "optuna.pruners.NopPruner"})
+    with pytest.raises(UserError, match="is no sampler of Optuna's"):
+        make_sampler(parts.settings, parts.candidates, offset=0)
+    one = Parts(tmp_path, sampler={"_target_": "optuna.samplers.RandomSampler", "seed": 1})
+    assert isinstance(make_sampler(one.settings, one.candidates, offset=3), BaseSampler)
+
+
 # Trials that nobody runs any more
 
 
