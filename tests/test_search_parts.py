@@ -598,14 +598,3 @@ def test_the_front_is_what_optuna_makes_of_it() -> None:
     front = objectives.front(study.trials)
     assert {trial.number for trial in front} == {trial.number for trial in study.best_trials}
     assert [trial.values[0] for trial in front] == [0.95, 0.9, 0.9, 0.8, 0.1]
-
-
-# Samplers
-
-
-def test_a_sampler_that_is_none_is_refused(tmp_path: Path) -> None:
-    parts = Parts(tmp_path, sampler={"_target_": "optuna.pruners.NopPruner"})
-    with pytest.raises(UserError, match="is no sampler of Optuna's"):
-        make_sampler(parts.settings, parts.candidates, offset=0)
-    one = Parts(tmp_path, sampler={"_target_": "optuna.samplers.RandomSampler", "seed": 1})
-    assert isinstance(make_sampler(one.settings, one.candidates, offset=3), BaseSampler)
