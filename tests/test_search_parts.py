@@ -1,11 +1,8 @@
 """The parts of a search, each by itself: studies in memory, runs that take no time."""
 
-import ast
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.utils import execution_whitelist
 from omegaconf import DictConfig, OmegaConf
-from optuna.samplers import BaseSampler, GridSampler, RandomSampler
+from optuna.samplers import BaseSampler, RandomSampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
@@ -25,7 +22,6 @@ from mnist_sweep.errors import UserError
 from mnist_sweep.paths import CONF, RESULTS_TABLE
 from mnist_sweep.runs.record import RunRecord, Status, read_result
 from mnist_sweep.runs.table import ResultsTable
-from mnist_sweep.search import optuna_private
 from mnist_sweep.search.controller import Controller
 from mnist_sweep.search.display.progress import Progress
 from mnist_sweep.search.display.summary import Summary
@@ -357,6 +353,14 @@ def test_a_grid_is_as_long_as_it_has_points_and_never_stuck(tmp_path: Path) -> N
     assert not parts.proposer.is_stuck
 
 
+def test_a_sampler_that_is_none_is_refused(tmp_path: Path) -> None:
+    parts = Parts(tmp_path, sampler={"_target_": "optuna.pruners.NopPruner"})
+    with pytest.raises(UserError, match="is no sampler of Optuna's"):
+        make_sampler(parts.settings, parts.candidates, offset=0)
+    one = Parts(tmp_path, sampler={"_target_": "optuna.samplers.RandomSampler", "seed": 1})
+    assert isinstance(make_sampler(one.settings, one.candidates, offset=3), BaseSampler)
+
+
 # Trials that nobody runs any more
 
 
@@ -594,94 +598,3 @@ def test_the_front_is_what_optuna_makes_of_it() -> None:
     front = objectives.front(study.trials)
     assert {trial.number for trial in front} == {trial.number for trial in study.best_trials}
     assert [trial.values[0] for trial in front] == [0.95, 0.9, 0.9, 0.8, 0.1]
-
-
-# Private names of Optuna's
-
-
-UPDATED = "Optuna has changed what mnist_sweep/search/optuna_private.py relies on: "
-
-
-@contextmanager
-def private(what: str) -> Iterator[None]:
-    try:
-        yield
-    except (AttributeError, TypeError, KeyError, AssertionError) as error:
-        raise AssertionError(f"{UPDATED}{what} ({error!r})") from error
-
-
-def test_what_is_private_to_optuna_is_still_there() -> None:
-    study = optuna.create_study()
-    distribution = optuna.distributions.IntDistribution(1, 3)
-    with private("Trial._suggest"):
-        trial = study.ask()
-        assert optuna_private.suggest(trial, "a", distribution) == trial.params["a"]
-    with private("Study._storage, Trial._trial_id"):
-        optuna_private.set_user_attr(study, trial, "key", 1)
-        optuna_private.set_user_attr(study, study.trials[0], "other", 2)
-        assert study.trials[0].user_attrs == {"key": 1, "other": 2}
-    with private("the text of Study.tell's ValueError"):
-        study.tell(trial, 1.0)
-        with pytest.raises(ValueError) as refused:
-            study.tell(trial.number, 2.0)
-        assert optuna_private.says_ended_before(refused.value)
-        assert not optuna_private.says_ended_before(ValueError("another one"))
-    with private("the system attribute fixed_params"):
-        study.enqueue_trial({"a": 2})
-        assert [optuna_private.is_given(trial) for trial in study.trials] == [False, True]
-        assert optuna_private.given_point(study.trials[1]) == {"fixed_params": {"a": 2}}
-        assert optuna_private.given_point(study.trials[0])["fixed_params"] == trial.params
-
-
-def test_what_is_private_to_optunas_grid_is_still_there() -> None:
-    grid: dict[str, list[str | float | int | bool | None]] = {"a": [1, 2], "b": ["x", "y", "z"]}
-    sampler = GridSampler(grid, seed=0)
-    study = optuna.create_study(sampler=sampler)
-    with private("GridSampler._all_grids, ._param_names"):
-        points = [
-            optuna_private.grid_point(sampler, number)
-            for number in range(optuna_private.grid_size(sampler))
-        ]
-        assert sorted((p["a"], p["b"]) for p in points) == [*product((1, 2), ("x", "y", "z"))]
-    with private("GridSampler._get_unvisited_grid_ids, the system attribute grid_id"):
-        trial = study.ask()
-        assert optuna_private.is_given(study.trials[0])
-        assert optuna_private.unvisited(sampler, study) == set(range(6)) - {0}
-        optuna_private.set_grid_id(study, study.trials[0], 4)
-        assert optuna_private.unvisited(sampler, study) == set(range(6)) - {4}
-        trial = optuna.trial.Trial(study, study.trials[0]._trial_id)
-        chosen = {name: trial.suggest_categorical(name, values) for name, values in grid.items()}
-        assert chosen == points[4]
-    with private("the text of Study.stop's RuntimeError"):
-        study.tell(trial.number, 1.0)
-        with pytest.raises(RuntimeError) as done:
-            for _ in range(6):
-                study.tell(study.ask().number, 1.0)
-        assert optuna_private.says_sampler_is_done(done.value)
-
-
-def private_names(path: Path) -> list[str]:
-    """Names with an underscore that a module takes from another or from an object not its own."""
-    found = []
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Attribute):
-            is_own = isinstance(node.value, ast.Name) and node.value.id in ("self", "cls", "os")
-            if node.attr.startswith("_") and not node.attr.startswith("__") and not is_own:
-                found.append(node.attr)
-        elif isinstance(node, ast.ImportFrom):
-            found += [alias.name for alias in node.names if alias.name.startswith("_")]
-    return found
-
-
-def test_private_names_are_used_in_their_adapter_alone() -> None:
-    folder = Path(optuna_private.__file__).parent
-    users = {path.stem for path in folder.rglob("*.py") if private_names(path)}
-    assert users == {"optuna_private"}
-
-
-def test_a_sampler_that_is_none_is_refused(tmp_path: Path) -> None:
-    parts = Parts(tmp_path, sampler={"_target_": "optuna.pruners.NopPruner"})
-    with pytest.raises(UserError, match="is no sampler of Optuna's"):
-        make_sampler(parts.settings, parts.candidates, offset=0)
-    one = Parts(tmp_path, sampler={"_target_": "optuna.samplers.RandomSampler", "seed": 1})
-    assert isinstance(make_sampler(one.settings, one.candidates, offset=3), BaseSampler)

@@ -31,7 +31,7 @@ class Objectives:
         return [sign * number for sign, number in zip(signs, value, strict=False)]
 
     def best(self, trials: Iterable[FrozenTrial]) -> FrozenTrial | None:
-        """By the first objective; of equals the one that began first."""
+        """Where there is one objective; of equals the trial that began first."""
         return max(_completed(trials), key=self._rank, default=None)
 
     def front(self, trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:

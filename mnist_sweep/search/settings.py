@@ -24,8 +24,8 @@ Direction = Literal["minimize", "maximize"]
 
 
 class SearchSettings(Schema):
-    """What is marked `NotIn.STUDY` may differ between the commands on one study. The space does not
-    bear on that: it is compared as the distributions that it comes to."""
+    """What is marked `NotIn.STUDY` may differ between the commands on one study. `params` and
+    `conditions` are marked because they are compared as the distributions that they come to."""
 
     study_name: Annotated[
         Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)*$")] | None, NotIn.STUDY

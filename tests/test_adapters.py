@@ -1,0 +1,251 @@
+"""Private names of Hydra and Optuna are still what our adapter modules take them for.
+
+When an update takes one away, these tests name the module to mend.
+"""
+
+import ast
+import re
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+
+import hydra
+import optuna
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.utils import execution_whitelist
+from omegaconf import DictConfig, OmegaConf
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.samplers import GridSampler
+from optuna.trial import Trial
+
+import mnist_sweep
+from mnist_sweep import hydra_private
+from mnist_sweep.paths import CONF
+from mnist_sweep.search import optuna_private
+from tests.conftest import Cli
+
+PACKAGE = Path(mnist_sweep.__file__).parent
+ADAPTERS = (Path(hydra_private.__file__), Path(optuna_private.__file__))
+
+OF_OTHERS = {
+    "loggers.py": ["_get_file_writer"],  # tensorboard's, for the table of hyperparameters
+    "optimizers.py": ["_BatchNorm"],  # torch's, of all dimensions
+    "report/__main__.py": ["_actions"],  # argparse's, to offer the nearest option
+    "train.py": ["_DropoutNd", "_foreach_lerp_"],  # torch's; its own optimizers go by the latter
+}
+"""Private names that are neither Hydra's nor Optuna's. Where each has one user, an adapter would
+only move it."""
+
+
+OF_CONFIGS = ("_target_", "_convert_", "_self_")
+"""Hydra's keys, which are public."""
+
+
+@contextmanager
+def of_hydra(what: str) -> Iterator[None]:
+    with _taken_away(f"Hydra {hydra.__version__}", what, "mnist_sweep/hydra_private.py"):
+        yield
+
+
+@contextmanager
+def of_optuna(what: str) -> Iterator[None]:
+    adapter = "mnist_sweep/search/optuna_private.py"
+    with _taken_away(f"Optuna {optuna.__version__}", what, adapter):
+        yield
+
+
+@contextmanager
+def _taken_away(library: str, what: str, adapter: str) -> Iterator[None]:
+    try:
+        yield
+    except (AttributeError, ImportError, LookupError, TypeError, AssertionError) as error:
+        message = f"{library} took away or changed {what}: mend {adapter} ({error!r})"
+        raise AssertionError(message) from error
+
+
+# Hydra
+
+
+class Callback:
+    """Notes what it is told of."""
+
+    told: list[str] = []
+
+    def on_run_start(self, config: DictConfig, **_: object) -> None:
+        self.told.append("start")
+
+    def on_run_end(self, config: DictConfig, **_: object) -> None:
+        self.told.append("end")
+
+
+def test_hydras_callbacks_are_called() -> None:
+    listed = {"hydra": {"callbacks": {"mine": {"_target_": f"{__name__}.Callback"}}}}
+    config = OmegaConf.create(listed)
+    with of_hydra("hydra._internal.callbacks.Callbacks"):
+        with execution_whitelist([f"{__name__}.Callback"]):
+            callbacks = hydra_private.Callbacks(config)
+        callbacks.on_run_start(config=config, config_name="config")
+        callbacks.on_run_end(config=config, config_name="config", job_return=JobReturn())
+        assert Callback.told == ["start", "end"]
+
+
+def test_what_a_job_raised_can_be_read() -> None:
+    job, error = JobReturn(), ValueError("no")
+    with of_hydra("JobReturn._return_value"):
+        job.status, job.return_value = JobStatus.FAILED, error
+        assert hydra_private.raised_by(job) is error
+        job.status, job.return_value = JobStatus.COMPLETED, 0.5
+        assert hydra_private.raised_by(job) is None
+
+
+def test_an_error_over_a_choice_is_known_by_its_module(cli: Cli) -> None:
+    with initialize_config_dir(str(CONF)), pytest.raises(Exception) as raised:
+        compose("config", ["optimizer=3"])
+    with of_hydra("hydra._internal.defaults_list"):
+        *_, (frame, _) = traceback.walk_tb(raised.value.__traceback__)
+        module = str(frame.f_globals["__name__"])
+        assert hydra_private.is_of_defaults_list(module) and hydra_private.is_of_hydra(module)
+        assert not hydra_private.is_of_hydra(__name__)
+    with of_hydra("hydra._internal, where flags that do not go together are refused"):
+        done = cli("--cfg", "job", "--multirun", "--info")
+        assert (done.returncode, done.stderr[:7]) == (2, "error: "), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("override", "distribution"),
+    [
+        ("a=interval(0.1, 1)", FloatDistribution(0.1, 1)),
+        ("a=tag(log, interval(0.1, 1))", FloatDistribution(0.1, 1, log=True)),
+        ("a=range(1, 4)", IntDistribution(1, 3)),
+        ("a=x,y", CategoricalDistribution(["x", "y"])),
+        ("a=choice(1, 2)", CategoricalDistribution([1, 2])),
+        ("a=1", None),
+    ],
+)
+def test_the_stock_sweeper_makes_the_same_of_an_override(
+    override: str, distribution: BaseDistribution | None
+) -> None:
+    with of_hydra("create_params_from_overrides of hydra_optuna_sweeper._impl"):
+        expected = {} if distribution is None else {"a": distribution}
+        assert hydra_private.distributions_of(override) == expected
+
+
+def test_the_stock_sweeper_lists_a_grids_values() -> None:
+    with of_hydra("OptunaSweeperImpl._to_grid_sampler_choices"):
+        assert hydra_private.grid_values(CategoricalDistribution(["x", "y"])) == ["x", "y"]
+        assert hydra_private.grid_values(IntDistribution(1, 5, step=2)) == [1, 3, 5]
+        assert hydra_private.grid_values(FloatDistribution(0, 1, step=0.5)) == [0, 0.5, 1]
+        with pytest.raises(ValueError):
+            hydra_private.grid_values(FloatDistribution(0, 1))
+
+
+# Optuna
+
+
+def test_what_is_private_to_optuna_is_still_there() -> None:
+    study = optuna.create_study()
+    distribution = IntDistribution(1, 3)
+    with of_optuna("Trial._suggest"):
+        trial = study.ask()
+        assert optuna_private.suggest(trial, "a", distribution) == trial.params["a"]
+    with of_optuna("Study._storage or Trial._trial_id"):
+        optuna_private.set_user_attr(study, trial, "key", 1)
+        optuna_private.set_user_attr(study, study.trials[0], "other", 2)
+        assert study.trials[0].user_attrs == {"key": 1, "other": 2}
+    with of_optuna("the text of Study.tell's ValueError"):
+        study.tell(trial, 1.0)
+        with pytest.raises(ValueError) as refused:
+            study.tell(trial.number, 2.0)
+        assert optuna_private.says_ended_before(refused.value)
+        assert not optuna_private.says_ended_before(ValueError("another one"))
+    with of_optuna("the system attribute fixed_params"):
+        study.enqueue_trial({"a": 2})
+        assert [optuna_private.is_given(trial) for trial in study.trials] == [False, True]
+        assert optuna_private.given_point(study.trials[1]) == {"fixed_params": {"a": 2}}
+        assert optuna_private.given_point(study.trials[0])["fixed_params"] == trial.params
+
+
+def test_what_is_private_to_optunas_grid_is_still_there() -> None:
+    grid: dict[str, list[str | float | int | bool | None]] = {"a": [1, 2], "b": ["x", "y", "z"]}
+    sampler = GridSampler(grid, seed=0)
+    study = optuna.create_study(sampler=sampler)
+    with of_optuna("GridSampler._all_grids or ._param_names"):
+        points = [
+            optuna_private.grid_point(sampler, number)
+            for number in range(optuna_private.grid_size(sampler))
+        ]
+        assert sorted((p["a"], p["b"]) for p in points) == [*product((1, 2), ("x", "y", "z"))]
+    with of_optuna("GridSampler._get_unvisited_grid_ids or the system attribute grid_id"):
+        trial = study.ask()
+        assert optuna_private.is_given(study.trials[0])
+        assert optuna_private.unvisited(sampler, study) == set(range(6)) - {0}
+        optuna_private.set_grid_id(study, study.trials[0], 4)
+        assert optuna_private.unvisited(sampler, study) == set(range(6)) - {4}
+        trial = Trial(study, study.trials[0]._trial_id)
+        chosen = {name: trial.suggest_categorical(name, values) for name, values in grid.items()}
+        assert chosen == points[4]
+    with of_optuna("the text of Study.stop's RuntimeError"):
+        study.tell(trial.number, 1.0)
+        with pytest.raises(RuntimeError) as done:
+            for _ in range(6):
+                study.tell(study.ask().number, 1.0)
+        assert optuna_private.says_sampler_is_done(done.value)
+
+
+# Nowhere else
+
+
+def private_names(source: str) -> list[str]:
+    """Names with one underscore in front that a module takes from another module, or from an
+    object that is not its own."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        names: list[str] = []
+        match node:
+            case ast.Attribute(value=ast.Name(id="self" | "cls" | "os")):
+                pass
+            case ast.Attribute(value=ast.Call(func=ast.Name(id="super"))):
+                pass
+            case ast.Attribute(attr=attr):
+                names = [attr]
+            case ast.ImportFrom(module=module):
+                names = [*(module or "").split("."), *(alias.name for alias in node.names)]
+            case ast.Import():
+                names = [part for alias in node.names for part in alias.name.split(".")]
+            case ast.Constant(value=str(text)) if re.fullmatch(r"(hydra|optuna)[\w.]*", text):
+                names = text.split(".")
+        found += [name for name in names if re.match("_[^_]", name) and name not in OF_CONFIGS]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("source", "names"),
+    [
+        ("import hydra._internal.utils", ["_internal"]),
+        ("from hydra_plugins.hydra_optuna_sweeper import _impl", ["_impl"]),
+        ("from hydra._internal.callbacks import Callbacks", ["_internal"]),
+        ("study._storage.set(trial._trial_id)", ["_storage", "_trial_id"]),
+        ("raised_in(error).startswith('hydra._internal.')", ["_internal"]),
+        ("self._own + cls._own + object.__doc__ + config.get('_target_')", []),
+    ],
+)
+def test_private_names_are_seen(source: str, names: list[str]) -> None:
+    assert sorted(private_names(source)) == sorted(names)
+
+
+def test_private_names_of_libraries_are_used_in_the_adapters_alone() -> None:
+    used = {
+        path.relative_to(PACKAGE).as_posix(): private_names(path.read_text(encoding="utf-8"))
+        for path in sorted(PACKAGE.rglob("*.py"))
+        if path not in ADAPTERS
+    }
+    assert {path: names for path, names in used.items() if names} == OF_OTHERS
