@@ -16,8 +16,9 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from mnist_sweep.config_roots import register_recipes, todays
 from mnist_sweep.hydra_private import is_of_defaults_list, is_of_hydra
-from mnist_sweep.paths import CONF, RECIPE_PARTS, RESULT, RUN_OVERRIDES
+from mnist_sweep.paths import CONF, RECIPES, RESULT, RUN_OVERRIDES
 from mnist_sweep.search.plugin import SearchSweeper
 from mnist_sweep.whitelist import TARGETS
 
@@ -55,8 +56,9 @@ def main() -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises; it is worded here, once for all
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        sys.argv[1:] = expand_resume(sys.argv[1:])
+        sys.argv[1:] = [*map(todays, expand_resume(sys.argv[1:]))]
         Plugins.instance().register(SearchSweeper)
+        register_recipes()
         app()
     except KeyboardInterrupt as interrupt:
         kept = "interrupted; finished epochs are kept: resume=<run dir> goes on"
@@ -168,7 +170,7 @@ def _unknown_choice(group: str, choice: str, text: str) -> str:
     listed = text.partition("Available options in")[2].partition(":")[2]
     names = listed.partition("Config search path")[0].split()
     names = names or sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-    choices = [name for name in names if not name.startswith(RECIPE_PARTS)]
+    choices = [name for name in names if not (RECIPES / group / f"{name}.yaml").exists()]
     known = f"; {group} is one of {', '.join(choices)}" if choices else ""
     return f"{group}={choice}: no such choice{did_you_mean(choice, choices)}{known}"
 
