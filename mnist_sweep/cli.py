@@ -29,6 +29,14 @@ UNWRITABLE = (errno.EACCES, errno.EEXIST, errno.ENOTDIR, errno.EROFS, errno.ENOS
 LAUNCHERS = ("joblib", "submitit_local", "submitit_slurm", "ray")
 """Those of extras, which a machine may do without."""
 
+OF_A_SWEEP = ("hydra.sweeper.", "hydra/sweeper")
+
+OF_ANOTHER_SWEEPER = (
+    r"(?P<name>\w*Sweeper)\b.*unexpected keyword argument '(?P<key>\w+)'",
+    r"Key '(?P<key>\w+)' not in '(?P<name>\w*Sweeper)Conf'",
+)
+"""What Hydra says where hydra.sweeper has a key that the chosen sweeper has not."""
+
 CONFIG_FLAGS = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn")
 
 
@@ -43,6 +51,7 @@ def app(cfg: DictConfig) -> float:
     from mnist_sweep.runs.run import run
 
     try:
+        _check_single_run(cfg)
         return run(cfg)
     except (UserError, FailureError) as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
@@ -77,6 +86,29 @@ def main() -> int:
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _check_single_run(cfg: DictConfig) -> None:
+    """
+    Raises:
+        UserError: what is given is of a sweep, and this is a single run, of other settings.
+    """
+    from mnist_sweep.errors import UserError
+
+    hydra = HydraConfig.get()
+    if hydra.mode == RunMode.MULTIRUN or cfg.get("resume") is not None:
+        return
+    given = [o for o in hydra.overrides.hydra if o.lstrip("+").startswith(OF_A_SWEEP)]
+    fixed = {o.lstrip("+~").partition("=")[0] for o in hydra.overrides.task}
+    swept = set(map(str, hydra.sweeper.get("params") or {}))
+    choice = hydra.runtime.choices.get("sweep")
+    if choice is not None and swept and not swept & fixed:  # else it is one of the sweep's runs
+        given = [f"sweep={choice}", *given]
+    if given:
+        raise UserError(
+            f"{' '.join(given)}: without -m this is a single run, and no sweep: put -m before it, "
+            "or leave it out"
+        )
 
 
 def expand_resume(arguments: list[str]) -> list[str]:
@@ -145,6 +177,9 @@ def word(error: Exception, arguments: list[str]) -> tuple[str, int]:
         for group, _, choice in (argument.partition("=") for argument in arguments):
             if (CONF / group).is_dir() and not (CONF / group / f"{choice}.yaml").exists():
                 return _unknown_choice(group, choice, ""), EXIT_USER_ERROR
+    for pattern in OF_ANOTHER_SWEEPER:
+        if found := re.search(pattern, text):
+            return _of_another_sweeper(found["name"], found["key"]), EXIT_USER_ERROR
     if isinstance(error, CompactHydraException | OmegaConfBaseException):
         return text, EXIT_USER_ERROR
     if isinstance(error, ValueError) and is_of_hydra(_raised_in(error)):
@@ -179,6 +214,18 @@ def _not_installed(launcher: str) -> str:
     extra = launcher.partition("_")[0]
     return (
         f"hydra/launcher={launcher} is not installed: pip install 'mnist-sweep[{extra}]' brings it"
+    )
+
+
+def _of_another_sweeper(name: str, key: str) -> str:
+    from mnist_sweep.search.settings import of_today
+
+    if advice := of_today(key):
+        return f"hydra.sweeper.{key}: {advice}"
+    return (
+        f"hydra.sweeper.{key}: is no key of {name}: choose the sweeper that has it with `override "
+        "/hydra/sweeper: search` under defaults, or hydra/sweeper=search, and leave "
+        "hydra.sweeper._target_ out"
     )
 
 

@@ -5,14 +5,10 @@ every file by SHA-256 first, and maps the images into memory, so that workers on
 one copy.
 """
 
-import gzip
-import hashlib
 import logging
 import os
 import re
 import socket
-import tempfile
-import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -26,6 +22,7 @@ from filelock import FileLock
 from torch import Tensor
 
 from mnist_sweep.config import IMAGE_SIZE, DataConfig, ProtocolConfig
+from mnist_sweep.data_files import read_file
 from mnist_sweep.errors import UserError
 
 log = logging.getLogger(__name__)
@@ -162,6 +159,7 @@ def fetch(config: DataConfig) -> str | None:
     name = "mnist" if config.name == "auto" else config.name
     if name == "digits" or is_present(config.root, name):
         return None
+    _check_root(config.root, name)
     problem = "data.download=false"
     if config.download:
         try:
@@ -170,9 +168,9 @@ def fetch(config: DataConfig) -> str | None:
             problem = f"the download failed: {_reason(error)}"
     if is_present(config.root, name):
         return None
-    if config.name == "auto":
+    if config.name == "auto" and not _is_chosen(config.root):
         return f"{_missing(config.root, name)} ({problem})"
-    raise UserError(f"data={name}: {_missing(config.root, name)} ({problem})")
+    raise UserError(f"{_named(config)}: {_missing(config.root, name)} ({problem})")
 
 
 @lru_cache(maxsize=4)  # a worker has many runs on the same data
@@ -182,9 +180,7 @@ def load(config: DataConfig, protocol: ProtocolConfig) -> Dataset:
     Raises:
         UserError: a file is missing, damaged, or not what its name says.
     """
-    name = config.name
-    if name == "auto":
-        name = "mnist" if is_present(config.root, "mnist") else "digits"
+    name = find(config)
     if name == "digits":
         images, labels = _digits()
         rest, held_out = stratified_one_in(labels, DIGITS_TEST_ONE_IN, seed=0)
@@ -193,8 +189,6 @@ def load(config: DataConfig, protocol: ProtocolConfig) -> Dataset:
     else:
         source = SOURCES[name]
         folder = raw_folder(config.root, name)
-        if not is_present(config.root, name):
-            raise UserError(f"data={name}: {_missing(config.root, name)}")
         train, test = (
             _whole(_read(folder, source, images), _read(folder, source, labels))
             for images, labels in ((TRAIN_IMAGES, TRAIN_LABELS), (TEST_IMAGES, TEST_LABELS))
@@ -208,6 +202,22 @@ def load(config: DataConfig, protocol: ProtocolConfig) -> Dataset:
         val = Split(train.images, train.labels, train.index[held_out])
         train = Split(train.images, train.labels, train.index[rest])
     return Dataset(name, train, val, test, mean, std)
+
+
+def find(config: DataConfig) -> str:
+    """The name of the set that `load` takes: of `auto` MNIST, or digits where nobody has said where
+    MNIST is.
+
+    Raises:
+        UserError: the set is not there.
+    """
+    name = "mnist" if config.name == "auto" else config.name
+    if name == "digits" or is_present(config.root, name):
+        return name
+    _check_root(config.root, name)
+    if config.name == "auto" and not _is_chosen(config.root):
+        return "digits"
+    raise UserError(f"{_named(config)}: {_missing(config.root, name)}")
 
 
 def stratified_one_in(labels: Tensor, n: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -235,6 +245,34 @@ def is_present(root: str, name: str) -> bool:
     return all(
         any(os.path.exists(folder / (file + suffix)) for suffix in suffixes) for file in FILES
     )
+
+
+def _is_chosen(root: str) -> bool:
+    """Whether the key data.root says so, and neither the environment nor nobody at all."""
+    return root != os.environ.get("MNIST_SWEEP_DATA", "data")
+
+
+def _named(config: DataConfig) -> str:
+    return f"data.root={config.root}" if config.name == "auto" else f"data={config.name}"
+
+
+def _check_root(root: str, name: str) -> None:
+    """
+    Raises:
+        UserError: it is a file, or a folder within the one that is meant.
+    """
+    path, folder = Path(root).absolute(), SOURCES[name].folder
+    if path.exists() and not path.is_dir():
+        raise UserError(
+            f"data.root={root}: is a file, and not the folder that holds {folder}/raw; "
+            "give that folder, or use data=digits"
+        )
+    for inner, meant in ((path / "raw", path.parent), (path, path.parent.parent)):
+        if any((inner / file).exists() for file in (TRAIN_IMAGES, f"{TRAIN_IMAGES}.gz")):
+            raise UserError(
+                f"data.root={root}: is a folder within the one that holds {folder}/raw; "
+                f"use data.root={meant}"
+            )
 
 
 def _missing(root: str, name: str) -> str:
@@ -288,83 +326,8 @@ def _whole(images: Tensor, labels: Tensor) -> Split:
 
 
 def _read(folder: Path, source: Source, file: str) -> Tensor:
-    """One checked file as (bytes after the header,) uint8, mapped from disk where possible."""
-    plain, zipped = folder / file, folder / f"{file}.gz"
-    digest = source.digests[file]
-    if source.of_gz:
-        _check(zipped, _sha256(zipped), digest)
-        digest = _sha256_of_content(zipped)
-    if plain.exists():
-        _check(plain, _sha256(plain), digest)
-    else:
-        _check(zipped, _sha256_of_content(zipped), digest)
-        try:
-            _unpack(zipped, plain)
-        except OSError:  # a read-only folder: this process gets a copy of its own
-            content = torch.frombuffer(bytearray(_content(zipped)), dtype=torch.uint8)
-            return content[HEADER_BYTES[file] :]
-    mapped = torch.from_file(str(plain), shared=False, size=plain.stat().st_size, dtype=torch.uint8)
-    return mapped[HEADER_BYTES[file] :]
-
-
-def _unpack(zipped: Path, plain: Path) -> None:
-    """Writes the content beside its `.gz`, whole or not at all."""
-    handle, temporary = tempfile.mkstemp(dir=plain.parent, prefix=f".{plain.name}.")
-    try:
-        with os.fdopen(handle, "wb") as out:
-            out.write(_content(zipped))
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, plain)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise _unreadable(path, error) from error
-
-
-def _content(zipped: Path) -> bytes:
-    try:
-        with gzip.open(zipped) as file:
-            return file.read()
-    except (OSError, EOFError, zlib.error) as error:
-        if isinstance(error, OSError) and error.errno is not None:
-            raise _unreadable(zipped, error) from error
-        raise _damaged(zipped) from error
-
-
-def _sha256_of_content(zipped: Path) -> str:
-    return hashlib.sha256(_content(zipped)).hexdigest()
-
-
-def _check(path: Path, digest: str, expected: str) -> None:
-    if digest != expected:
-        raise _damaged(path)
-
-
-def _unreadable(path: Path, error: OSError) -> UserError:
-    return UserError(
-        f"data file {path} cannot be read ({error.strerror}): make it a readable file, "
-        "or use data=digits"
-    )
-
-
-def _damaged(path: Path) -> UserError:
-    with path.open("rb") as file:
-        start = file.read(64).lstrip().lower()
-    if start.startswith((b"<!doctype", b"<html", b"<?xml")):
-        what = "is a web page, not the data file"
-    else:
-        what = f"is damaged or cut short ({path.stat().st_size:,} bytes, SHA-256 differs)"
-    return UserError(
-        f"data file {path} {what}: delete it and fetch it again (the next run downloads what is "
-        "missing), or use data=digits"
-    )
+    digest, header = source.digests[file], HEADER_BYTES[file]
+    return read_file(folder / file, digest, of_gz=source.of_gz, header=header)
 
 
 def _digits() -> tuple[Tensor, Tensor]:

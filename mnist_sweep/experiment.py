@@ -40,19 +40,27 @@ def to_experiment(config: Mapping[str, Any]) -> Experiment:
     """
     settings = settings_of(config)
     torch.manual_seed(settings.seed)
-    experiment = Experiment(
-        settings=settings,
-        model=build_model(config),
-        optimizer=_leaf(config["optimizer"], "optimizer", Optimizer),
-        scheduler=_leaf(config["scheduler"], "scheduler", Scheduler),
-        augmentation=tuple(
-            _leaf(node, f"augmentation.{name}", Augmentation)
-            for name, node in config["augmentation"].items()
-        ),
-        loggers=build_loggers(config),
+    model = build_model(config)
+    optimizer, scheduler, augmentation = build_training(config)
+    return Experiment(settings, model, optimizer, scheduler, augmentation, build_loggers(config))
+
+
+def build_training(
+    config: Mapping[str, Any],
+) -> tuple[Optimizer, Scheduler, tuple[Augmentation, ...]]:
+    """How a net is trained, whatever net it is.
+
+    Raises:
+        UserError: keys or values are wrong, or do not go with the protocol.
+    """
+    optimizer: Optimizer = _leaf(config["optimizer"], "optimizer", Optimizer)
+    scheduler: Scheduler = _leaf(config["scheduler"], "scheduler", Scheduler)
+    augmentation = tuple(
+        _leaf(node, f"augmentation.{name}", Augmentation)
+        for name, node in config["augmentation"].items()
     )
-    _check_monitor(experiment)
-    return experiment
+    _check_monitor(scheduler, config["protocol"]["name"])
+    return optimizer, scheduler, augmentation
 
 
 def build_model(config: Mapping[str, Any]) -> nn.Module:
@@ -111,8 +119,7 @@ def _named(target: str) -> Any:
     return instantiate({"_target_": target, "_partial_": True}).func
 
 
-def _check_monitor(experiment: Experiment) -> None:
-    scheduler, protocol = experiment.scheduler, experiment.settings.protocol.name
+def _check_monitor(scheduler: Scheduler, protocol: str) -> None:
     if not isinstance(scheduler, Plateau):
         return
     seen = {"select": ("train", "val"), "final": ("train",), "published": ("train", "test")}

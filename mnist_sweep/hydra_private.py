@@ -7,6 +7,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hydra._internal.callbacks import Callbacks as Callbacks
+from hydra.core.config_loader import ConfigLoader
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Glob
 from hydra.core.utils import JobReturn
 
 if TYPE_CHECKING:
@@ -33,15 +36,40 @@ def is_of_hydra(module: str) -> bool:
     return module.startswith(INTERNAL)
 
 
-def distributions_of(override: str) -> "dict[str, BaseDistribution]":
+def distributions_of(
+    override: str, loader: ConfigLoader | None = None
+) -> "dict[str, BaseDistribution]":
     """Key -> what an override of the stock sweeper's grammar varies it over; empty for a value.
+
+    Also of a `glob`, which that sweeper lacks, where a loader is given, which knows the choices.
 
     Raises:
         HydraException, ValueError, AssertionError, RuntimeError: it is none of that grammar.
     """
     from hydra_plugins.hydra_optuna_sweeper._impl import create_params_from_overrides
+    from optuna.distributions import CategoricalDistribution
 
+    if loader is not None and "glob(" in override:
+        [parsed] = OverridesParser.create(config_loader=loader).parse_overrides([override])
+        if isinstance(parsed.value(), Glob):
+            names = list(parsed.sweep_string_iterator())
+            if not names:
+                known = ", ".join(loader.get_group_options(parsed.key_or_group)) or "no group"
+                raise ValueError(f"it fits no choice; {parsed.key_or_group} is one of {known}")
+            return {parsed.get_key_element(): CategoricalDistribution(names)}
     return dict(create_params_from_overrides([override])[0])
+
+
+def keys_set_by(override: str) -> list[str]:
+    """Dotted: of `a={b: 1}` a.b, and of `++a.b=1` the same."""
+    parsed = OverridesParser.create().parse_override(override)
+
+    def keys(prefix: str, value: object) -> list[str]:
+        if not isinstance(value, dict):
+            return [prefix]
+        return [key for name, child in value.items() for key in keys(f"{prefix}.{name}", child)]
+
+    return keys(parsed.key_or_group, parsed.value())
 
 
 def grid_values(distribution: "BaseDistribution") -> Sequence[Any]:

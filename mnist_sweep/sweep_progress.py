@@ -104,7 +104,8 @@ def _discrete_sweeps(config: DictConfig) -> dict[str, list[str]]:
     """Swept key -> its values as text, of the command line and of `hydra.sweeper.params`."""
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     params = config.hydra.sweeper.get("params") or {}
-    given = [f"{key}={value}" for key, value in params.items()] + list(config.hydra.overrides.task)
+    plain = {key: value for key, value in params.items() if not isinstance(value, DictConfig)}
+    given = [f"{key}={value}" for key, value in plain.items()] + list(config.hydra.overrides.task)
     return {
         str(override.get_key_element()): list(override.sweep_string_iterator())
         for override in parser.parse_overrides(given)

@@ -322,6 +322,23 @@ def test_too_many_failures_stop_the_sweep(failing: Cli, tmp_path: Path) -> None:
     assert f"trial {rows[rows.status == 'failed'].trial.item()}:" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["optimizer.lr=0.01,0.02"], "all 4 trials of this command failed"),
+        (["optimizer.lr=choice(1,2,3,4,5,6,7)", "hydra.sweeper.n_trials=7"], "all 10 trials"),
+    ],
+)
+def test_that_everything_failed_is_said_in_these_words(
+    failing: Cli, tmp_path: Path, given: list[str], words: str
+) -> None:
+    """Though any share was allowed to fail."""
+    done = failing("model.fails=true", "hydra.sweeper.max_failure_rate=1.0", *given)
+    assert done.returncode == 1 and done.stderr.count("\n") == 1
+    assert words in done.stderr and "over" not in done.stderr and "this one [fails]" in done.stderr
+    assert set(rows_of(tmp_path).status) == {"failed"}
+
+
 def test_a_net_that_cannot_be_made_does_not_end_the_sweep(failing: Cli, tmp_path: Path) -> None:
     done = failing(
         "model.inputs=784,100", "hydra.sweeper.max_failure_rate=1", "hydra.sweeper.max_retries=0"
@@ -765,7 +782,7 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "empty range": (["trainer.epochs=range(5, 1)"], ["trainer.epochs=range(5, 1)"]),
     "malformed": (["optimizer.lr=interval(0.1"], ["optimizer.lr=interval(0.1"]),
     "half an interval": (["optimizer.lr=interval(0.1)"], ["optimizer.lr=interval(0.1)", "'end'"]),
-    "glob": (["model=glob(ds_*)"], ["model=glob(ds_*)"]),
+    "glob": (["model=glob(dx_*)"], ["model=glob(dx_*)", "fits no choice", "ds_cnn"]),
     "fixed and searched": ([LR, "optimizer.lr=0.1"], ["optimizer.lr is both searched and fixed"]),
     "searched and fixed": (["optimizer.lr=0.1", LR], ["optimizer.lr is both searched and fixed"]),
     "no trials": ([LR, "hydra.sweeper.n_trials=0"], ["hydra.sweeper.n_trials=0"]),

@@ -243,10 +243,30 @@ def test_what_failed_is_tried_again_as_often_as_allowed(tmp_path: Path) -> None:
 
 
 def test_what_diverged_would_diverge_again(tmp_path: Path) -> None:
-    parts = Parts(tmp_path, {"optimizer.lr": "choice(0.01, 0.01)"})
+    parts = Parts(tmp_path, {"trainer.threads": "range(1, 100000)"})  # of one result
     parts.end(parts.begin(), "diverged", error="no number")
     parts.ledger.queue_retries()
     assert parts.proposer.propose() == Repeated()
+    small = Parts(tmp_path, {"optimizer.lr": "choice(0.01, 0.01)"})
+    small.end(small.begin(), "diverged", error="no number")
+    assert small.proposer.is_exhausted and small.proposer.propose() is None
+
+
+def test_a_point_that_failed_is_tried_by_the_next_command_and_not_by_this_one(
+    tmp_path: Path,
+) -> None:
+    space = {"optimizer.lr": "choice(0.01, 0.02)"}
+    parts = Parts(tmp_path, space, max_retries=0)
+    parts.end(parts.begin(), "failed", error="no fault of the study's")
+    while not isinstance(proposal := parts.proposer.propose(), Accepted):
+        assert proposal == Repeated()
+    parts.end(parts.lifecycle.begin(proposal))
+    assert parts.proposer.is_exhausted and parts.proposer.propose() is None
+    assert "each of the 2 points" in parts.proposer.why_exhausted()
+    again = Parts(tmp_path, space, study=parts.study, max_retries=0)
+    while not isinstance(proposal := again.proposer.propose(), Accepted):
+        assert proposal == Repeated()
+    assert proposal.trial.params == parts.trial(0).params
 
 
 def test_a_run_that_left_nothing_has_a_record_all_the_same(tmp_path: Path) -> None:
@@ -275,7 +295,8 @@ def test_a_trial_that_another_controller_ended_leaves_an_interrupted_row(tmp_pat
 def test_a_repeat_is_not_trained_and_a_space_without_more_points_is_exhausted(
     tmp_path: Path,
 ) -> None:
-    parts = Parts(tmp_path, {"optimizer.lr": "choice(0.1, 0.1)"}, max_rejected=12)
+    same = {"trainer.threads": "range(1, 100000)"}  # which make no difference
+    parts = Parts(tmp_path, same, max_rejected=12)
     parts.end(parts.begin())
     stuck = []
     for _ in range(12):
@@ -567,7 +588,7 @@ def test_commands_on_a_study_may_differ_in_what_is_marked_so_alone(tmp_path: Pat
 
     study = optuna.create_study()
     check_same(study, shared())
-    check_same(study, shared(["seed=5", "record.table=b.csv", "trainer.threads=1"], n_jobs=2))
+    check_same(study, shared(["record.table=b.csv", "trainer.threads=1"], n_jobs=2))
     check_same(study, shared(n_trials=99, max_retries=5, lease_s=1.0, skip_repeats=False))
     others: dict[str, Any] = {
         "objective": "val_loss", "direction": "minimize", "rungs": [1, 2], "replicates": 2,
@@ -576,6 +597,8 @@ def test_commands_on_a_study_may_differ_in_what_is_marked_so_alone(tmp_path: Pat
     for key, value in others.items():
         with pytest.raises(UserError, match=rf"begun with other settings: hydra\.sweeper\.{key} "):
             check_same(study, shared(**{key: value}))
+    with pytest.raises(UserError, match=r"seed \(was 0, is 5\)"):
+        check_same(study, shared(["seed=5"]))
     with pytest.raises(UserError, match="trainer.batch_size"):
         check_same(study, shared(["trainer.batch_size=7"]))
     assert set(study.user_attrs["settings"]) >= {

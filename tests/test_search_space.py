@@ -54,7 +54,7 @@ def interval(draw: st.DrawFn, lowest: int = -1000) -> str:
 
 @st.composite
 def steps(draw: st.DrawFn) -> str:
-    start, count, step = draw(INTEGER), draw(st.integers(1, 20)), draw(st.integers(1, 9))
+    start, count, step = draw(INTEGER), draw(st.integers(2, 20)), draw(st.integers(1, 9))
     if draw(st.booleans()):
         return f"range({start}, {start + count * step}, {step})"
     return f"range({start / 4}, {(start + count * step) / 4}, {step / 4})"

@@ -10,7 +10,8 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_sweep.paths import SWEEP_CONFIG
-from mnist_sweep.search.checks import check_sweep
+from mnist_sweep.runs.console import warn
+from mnist_sweep.search.checks import check_sweep, doubts
 from mnist_sweep.search.classes import construct
 from mnist_sweep.search.controller import Controller
 from mnist_sweep.search.display.progress import Progress
@@ -61,10 +62,12 @@ def make_controller(
     seeds = tuple(base.seed + n for n in range(settings.replicates))
     rows = Rows(Path(base.record.table), Records(name, Layout(sweep_dir, seeds), candidates))
 
+    pruner = make_pruner(settings)
+    make_sampler(settings, candidates, 0)  # what is wrong with it is said before there is a study
     shared = in_common(settings, candidates.base, space.describe())
     study = open_study(name, settings, sweep_dir, shared)
     study.sampler = make_sampler(settings, candidates, len(study.get_trials(deepcopy=False)))
-    if (pruner := make_pruner(settings)) is not None:
+    if pruner is not None:
         study.pruner = pruner
     ledger = Ledger(study, settings.lease_s)
     objectives = Objectives(settings.objective, settings.direction)
@@ -73,6 +76,13 @@ def make_controller(
     engine = make_engine(min(n_jobs, n_trials), SweepContext(context, cfg))
     threads = engine.threads if base.trainer.threads == "auto" else None
     progress = Progress(ledger, objectives, n_trials)
+    for doubt in doubts(settings):
+        warn(progress.console, "is this meant?", doubt)
+    if n_trials < settings.n_trials:
+        progress.note(
+            f"space   {n_trials} points in all, so no more trials, for all that "
+            f"hydra.sweeper.n_trials={settings.n_trials}"
+        )
     controller = Controller(
         settings,
         n_trials,
@@ -98,7 +108,9 @@ def _space(settings: SearchSettings, context: HydraContext, arguments: Sequence[
             "hydra.sweeper.custom_search_space",
             context.execution_whitelist,
         )
-    return make_space(settings.params or {}, arguments, settings.conditions, extender)
+    return make_space(
+        settings.params or {}, arguments, settings.conditions, extender, context.config_loader
+    )
 
 
 def _num_cores() -> int:

@@ -1,12 +1,16 @@
 """Whether a sweep as a whole can work: what is wrong is said before its study is opened."""
 
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from mnist_sweep.config import Settings, settings_of, unchecked
 from mnist_sweep.errors import UserError
-from mnist_sweep.experiment import build_loggers
 from mnist_sweep.search.points.candidate import Candidates
+from mnist_sweep.search.points.validity import check_values
+from mnist_sweep.search.points.wording import bare_key
 from mnist_sweep.search.settings import SearchSettings
+
+NUMBERED = "${hydra.job.num}"
+"""hydra.sweep.subdir as conf/config.yaml has it."""
 
 
 def check_sweep(cfg: DictConfig, settings: SearchSettings, candidates: Candidates) -> Settings:
@@ -28,16 +32,18 @@ def check_sweep(cfg: DictConfig, settings: SearchSettings, candidates: Candidate
             f"hydra/launcher={launcher} does not go with hydra/sweeper=search, which runs its "
             "own workers: leave it out, and set hydra.sweeper.n_jobs"
         )
-    build_loggers(candidates.base)  # what one needs may be missing
+    _check_subdir(cfg)
+    samples = candidates.samples()
+    check_values(candidates.space, samples)
     by_val = [name for name in settings.objective if name.startswith("val_")]
-    for config in candidates.samples():
+    for config in samples:
         protocol = unchecked(config).protocol.name
         if protocol != "select" and by_val:
             raise UserError(
                 f"protocol={protocol} has no validation set, so hydra.sweeper."
                 f"objective={by_val[0]} is not measured: use protocol=select"
             )
-    searched = candidates.space.distributions
+    searched = set(map(bare_key, candidates.space.distributions))
     if "seed" in searched:
         raise UserError(
             "seed is no parameter to search: a search that tunes it picks luck; "
@@ -49,3 +55,27 @@ def check_sweep(cfg: DictConfig, settings: SearchSettings, candidates: Candidate
             "use hydra.sweeper.rungs=null, or do not search it"
         )
     return base
+
+
+def _check_subdir(cfg: DictConfig) -> None:
+    sweep = OmegaConf.to_container(cfg.hydra.sweep, resolve=False)
+    assert isinstance(sweep, dict)
+    if sweep["subdir"] != NUMBERED:
+        raise UserError(
+            f"hydra.sweep.subdir={sweep['subdir']}: hydra/sweeper=search names each run's "
+            "directory by its trial's number, from which the study finds it again: leave "
+            "hydra.sweep.subdir out, and set hydra.sweep.dir or hydra.sweeper.study_name"
+        )
+
+
+def doubts(settings: SearchSettings) -> list[str]:
+    """What is allowed and is hardly what is meant, a line each."""
+    found = []
+    for name, direction in zip(settings.objective, settings.direction, strict=True):
+        better = "maximize" if "_acc" in name else "minimize"
+        if name.startswith("val_") and direction != better:
+            found.append(
+                f"hydra.sweeper.direction={direction} of objective={name} looks for the worst "
+                f"nets: use direction={better}"
+            )
+    return found

@@ -154,8 +154,6 @@ class Controller:
         if self.interrupts.is_stopping:
             raise SearchInterrupted("stopped; the same command goes on with the study")
         if not self._is_late:
-            self.progress.note(
-                f"ended   before {self.n_trials} trials: the space has no more points to offer "
-                f"({self.proposer.refused_in_a_row} proposals in a row were refused or tried "
-                "before)"
-            )
+            reason = self.proposer.why_exhausted()
+            self.progress.note(f"ended   before {self.n_trials} trials: {reason}")
+            self.failures.check_end(any_finished=any(map(is_finished, self.ledger.trials())))

@@ -1,6 +1,7 @@
 """How many trials may fail before a search gives up."""
 
 from pathlib import Path
+from typing import NoReturn
 
 from mnist_sweep.errors import FailureError
 from mnist_sweep.search.settings import SearchSettings
@@ -32,10 +33,27 @@ class Failures:
         Raises:
             SearchFailedError: there are too many.
         """
-        allowed = self.settings.max_failure_rate * max(self.ended, 10)
-        if len(self.found) > allowed or len(self.found) >= max(10, self.n_trials):
-            raise SearchFailedError(
-                f"{len(self.found)} of {self.ended} trials failed, over hydra.sweeper."
-                f"max_failure_rate={self.settings.max_failure_rate}; the first, "
-                f"{self.found[0]} (its output.log in {self.sweep_dir} has more)"
+        failed, rate = len(self.found), self.settings.max_failure_rate
+        if failed > rate * max(self.ended, 10):
+            over = f"over hydra.sweeper.max_failure_rate={rate}"
+            self._give_up(f"{failed} of {self.ended} trials failed, {over}")
+        if failed >= max(10, self.n_trials):
+            if failed == self.ended:
+                self._give_up(f"all {failed} trials so far failed, so there is no point in more")
+            self._give_up(
+                f"{failed} of {self.ended} trials failed, as many as the {self.n_trials} that are "
+                "wanted: hydra.sweeper.n_trials cannot be reached like this"
             )
+
+    def check_end(self, *, any_finished: bool) -> None:
+        """
+        Raises:
+            SearchFailedError: the search has ended, and all that it tried failed.
+        """
+        if self.found and not any_finished:
+            self._give_up(f"all {self.ended} trials of this command failed")
+
+    def _give_up(self, why: str) -> NoReturn:
+        raise SearchFailedError(
+            f"{why}; the first, {self.found[0]} (its output.log in {self.sweep_dir} has more)"
+        )

@@ -22,7 +22,8 @@ class SearchSweeper(Sweeper):
         self.hydra_context = hydra_context
         self.config = config
         name = config.hydra.sweeper.study_name
-        given = any(str(o).startswith("hydra.sweep.dir=") for o in config.hydra.overrides.hydra)
+        overrides = (str(override).lstrip("+") for override in config.hydra.overrides.hydra)
+        given = any(override.startswith("hydra.sweep.dir=") for override in overrides)
         if name is not None and not given:
             with read_write(config.hydra):
                 config.hydra.sweep.dir = f"multirun/{name}"

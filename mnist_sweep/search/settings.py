@@ -143,11 +143,38 @@ class SearchSettings(Schema):
         return self
 
 
+def of_today(key: str, value: Any = None) -> str | None:
+    """What to write for a key of Optuna's sweeper as it was before Hydra 1.2; None for others."""
+    if key == "optuna_config":
+        return "its keys stand in hydra.sweeper itself today (n_trials, direction, n_jobs ...)"
+    if key != "search_space":
+        return None
+    example = {"optimizer.lr": {"low": 0.001, "high": 0.1, "log": True}}
+    name, entry = next(iter((value if isinstance(value, dict) and value else example).items()))
+    return f"is hydra.sweeper.params today, in which you write '{name}: {_as_override(entry)}'"
+
+
+def _as_override(entry: Any) -> str:
+    if not isinstance(entry, dict):
+        return str(entry)
+    if "choices" in entry:
+        return f"choice({', '.join(map(str, entry['choices']))})"
+    low, high, step = entry.get("low"), entry.get("high"), entry.get("step")
+    is_int = entry.get("type") == "int"
+    if step is not None:
+        return f"range({low}, {high + step}, {step})"
+    interval = f"int(interval({low}, {high}))" if is_int else f"interval({low}, {high})"
+    return f"tag(log, {interval})" if entry.get("log") else interval
+
+
 def search_settings(sweeper: dict[str, Any]) -> SearchSettings:
     """
     Raises:
         UserError: a key is unknown or missing, a value is out of range, or two do not go together.
     """
+    for key in sweeper:
+        if advice := of_today(key, sweeper[key]):
+            raise UserError(f"hydra.sweeper.{key}: {advice}")
     try:
         return SearchSettings(**sweeper)
     except ValidationError as error:

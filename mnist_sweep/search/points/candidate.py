@@ -1,10 +1,9 @@
 """From a point of the space to a run's overrides, and whether its net fits the budget."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from optuna.distributions import BaseDistribution, CategoricalDistribution
 from pydantic import ValidationError
 
 from mnist_sweep.config import BudgetConfig, Settings, unchecked
@@ -14,7 +13,7 @@ from mnist_sweep.identity import result_key
 from mnist_sweep.profile import Profile, check_budget, check_size, count_params, profile
 from mnist_sweep.search.points.composer import Composer
 from mnist_sweep.search.points.fitting import Fitter
-from mnist_sweep.search.points.space import Space
+from mnist_sweep.search.points.space import Space, some_values
 
 
 @dataclass(frozen=True)
@@ -89,27 +88,18 @@ class Candidates:
         return Candidate(config, choices, overrides, num_params, costs, reason, excess)
 
     def samples(self) -> list[dict[str, Any]]:
-        """Configurations with one value of each parameter, and with every choice of a group.
+        """Configurations with some values of each parameter, and with every choice of a group.
 
         Raises:
             UserError, HydraException: a key or a choice does not exist.
         """
-        distributions = self.space.distributions
-        first = {name: next(iter(_values(d))) for name, d in distributions.items()}
-        choices = [
-            (*self.space.fixed, f"{name}={value}")
-            for name, distribution in distributions.items()
-            if self.composer.is_group(name)
-            for value in _values(distribution)
+        points = [
+            self.space.point_with(name, value)
+            for name, distribution in self.space.distributions.items()
+            for value in some_values(distribution, all_of_them=self.composer.is_group(name))
         ]
-        return [self.composer.task(o)[0] for o in (self.space.overrides(first), *choices)]
-
-
-def _values(distribution: BaseDistribution) -> Sequence[Any]:
-    """The choices; of a range its low end only."""
-    if isinstance(distribution, CategoricalDistribution):
-        return distribution.choices
-    return [getattr(distribution, "low", None)]
+        overrides = dict.fromkeys(map(self.space.overrides, points or [{}]))
+        return [self.composer.task(o)[0] for o in overrides]
 
 
 def _excess(num_params: int, macs: int | None, budget: BudgetConfig) -> float:

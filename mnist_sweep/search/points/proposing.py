@@ -1,18 +1,23 @@
 """Which point a search tries next, and whether it is to be trained."""
 
 from dataclasses import dataclass
+from random import Random
 from typing import Any
 
-from optuna.samplers import RandomSampler
+from optuna.samplers import BaseSampler, PartialFixedSampler, RandomSampler
 from optuna.trial import Trial
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.search.points.candidate import Candidate, Candidates
+from mnist_sweep.search.points.untried import Untried, listed
+from mnist_sweep.search.points.wording import bare_key
 from mnist_sweep.search.settings import SearchSettings
+from mnist_sweep.search.study.attributes import RETRY_OF
 from mnist_sweep.search.study.ledger import Ledger
 
 REPEATS_BEFORE_RANDOM = 10
-"""After so many repeats in a row the sampler is stuck, and the next point is a random one."""
+"""After so many repeats in a row the sampler is stuck, and the next point is a random one; of a
+small space one that has not been tried."""
 
 REJECTS_BEFORE_RANDOM = 100
 """After so many refused points in a row it is stuck as well, and two of three are random ones: they
@@ -56,6 +61,9 @@ class Proposer:
         self.refused_in_a_row = 0
         """Proposals, rejected or repeated."""
         self.repeats_in_a_row = 0
+        points = listed(self.space, settings)
+        self.untried = None if points is None else Untried(points, ledger)
+        """None where the space is not small."""
         self.smallest: int | None = None
         """Parameters of the smallest net that was over budget."""
 
@@ -70,17 +78,24 @@ class Proposer:
         trial = self.ledger.claim(self.n_trials)
         if trial is None:
             return None
-        candidate = self.candidates.make(self._sample(trial))
+        params = self._sample(trial)
+        is_retry = RETRY_OF in trial.user_attrs
+        if self.untried is not None and not is_retry and not self.untried.has(params):
+            return self._repeat(trial, "the point was tried before")
+        candidate = self.candidates.make(params)
         if candidate.reason is not None:
             return self._reject(trial, candidate, candidate.reason)
         same = self.ledger.known().get(candidate.key) if self.settings.skip_repeats else None
         if same is not None:
-            self.ledger.fail(trial, "duplicate", f"trial {same} is the same configuration")
-            self.repeats_in_a_row += 1
-            self.refused_in_a_row += 1
-            return Repeated()
+            return self._repeat(trial, f"trial {same} is the same configuration")
         self.refused_in_a_row = self.repeats_in_a_row = 0
         return Accepted(trial, candidate)
+
+    def _repeat(self, trial: Trial, reason: str) -> Repeated:
+        self.ledger.fail(trial, "duplicate", reason)
+        self.repeats_in_a_row += 1
+        self.refused_in_a_row += 1
+        return Repeated()
 
     def _reject(self, trial: Trial, candidate: Candidate, reason: str) -> Rejected:
         self.ledger.reject(trial, reason, candidate.excess)
@@ -92,18 +107,24 @@ class Proposer:
     def _sample(self, trial: Trial) -> dict[str, Any]:
         sampler = self.study.sampler
         if self.is_stuck:
-            self.study.sampler = RandomSampler(seed=trial.number)
+            self.study.sampler = self._other_sampler(trial.number)
         try:
             params = self.space.suggest(trial, self.candidates.base)
         finally:
             self.study.sampler = sampler
-        overlap = params.keys() & {override.partition("=")[0] for override in self.space.fixed}
+        overlap = params.keys() & set(map(bare_key, self.space.fixed))
         if overlap:
             raise UserError(
                 f"hydra.sweeper.custom_search_space searches {', '.join(sorted(overlap))}, which "
                 "is fixed as well: leave one of the two out"
             )
         return params
+
+    def _other_sampler(self, seed: int) -> BaseSampler:
+        """Of one of the points that nobody has tried, where these are known; else of any."""
+        left = None if self.untried is None else self.untried.points()
+        anywhere = RandomSampler(seed=seed)
+        return PartialFixedSampler(Random(seed).choice(left), anywhere) if left else anywhere
 
     @property
     def is_stuck(self) -> bool:
@@ -117,7 +138,17 @@ class Proposer:
     @property
     def is_exhausted(self) -> bool:
         """Whether there is no point in asking again."""
+        if self.untried is not None and self.untried.is_empty:
+            return True
         return self.ledger.sampler_is_done or self.refused_in_a_row >= self.settings.max_rejected
+
+    def why_exhausted(self) -> str:
+        if self.untried is not None and self.untried.is_empty:
+            return f"each of the {self.untried.size} points of the space has been tried"
+        return (
+            f"the space has no more points to offer ({self.refused_in_a_row} proposals in a row "
+            "were refused or tried before)"
+        )
 
     def nothing_fits(self, last: Rejected) -> UserError:
         """What to tell the user when not a single proposal could be trained."""

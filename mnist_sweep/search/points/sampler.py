@@ -9,11 +9,12 @@ from mnist_sweep.search.classes import OPTUNA_CLASSES, construct
 from mnist_sweep.search.points.candidate import Candidates
 from mnist_sweep.search.points.grid import MOST_ORDERED, LongestFirst
 from mnist_sweep.search.points.space import Space
+from mnist_sweep.search.points.untried import listed
 from mnist_sweep.search.settings import SearchSettings
 
 
 def number_of_trials(settings: SearchSettings, space: Space) -> int:
-    """`n_trials`, or fewer where the sampler has no more points than that.
+    """`n_trials`, or fewer where there are no more points than that.
 
     Raises:
         UserError: it is a grid, and a parameter is continuous.
@@ -23,6 +24,8 @@ def number_of_trials(settings: SearchSettings, space: Space) -> int:
         size = _grid_size(space)
     elif settings.tries_every_point:
         size = space.size()
+    elif (points := listed(space, settings)) is not None:
+        size = len(points)
     return settings.n_trials if size is None else min(size, settings.n_trials)
 
 

@@ -7,17 +7,26 @@ from functools import partial
 from math import prod
 from typing import Any
 
+from hydra.core.config_loader import ConfigLoader
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.trial import Trial
 
 from mnist_sweep.errors import UserError
-from mnist_sweep.hydra_private import distributions_of, grid_values
+from mnist_sweep.hydra_private import distributions_of, grid_values, keys_set_by
 from mnist_sweep.search.optuna_private import suggest
+from mnist_sweep.search.points.wording import bare_key, check_has_values, override_of
 
 Conditions = Mapping[str, Mapping[str, Sequence[Any]]]
 Extender = Callable[[DictConfig, Trial], None]
+
+GOLDEN = (1 + 5**0.5) / 2
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,39 @@ class Space:
             parent in chosen and _as_text(chosen[parent]) in map(_as_text, values)
             for parent, values in self.conditions.get(name, {}).items()
         )
+
+    def point_with(self, name: str, value: Any) -> dict[str, Any]:
+        """A point in which the parameter exists and has this value."""
+        wanted = {name: value}
+        open_ = [name]
+        while open_:
+            for parent, allowed in self.conditions.get(open_.pop(), {}).items():
+                texts = set(map(_as_text, allowed))
+                values = some_values(self.distributions[parent], all_of_them=True)
+                fitting = [v for v in (*values, *allowed) if _as_text(v) in texts]
+                if parent not in wanted and fitting:
+                    wanted[parent] = fitting[0]
+                    open_.append(parent)
+        return self.choose(lambda key, d: wanted[key] if key in wanted else some_values(d)[0])
+
+    def points(self, at_most: int) -> list[dict[str, Any]] | None:
+        """All of them, conditions considered; None if they are more than that, or not known."""
+        size = self.size()
+        if size is None or size > at_most:
+            return None
+        found: list[dict[str, Any]] = [{}]
+        for name, distribution in self.distributions.items():
+            values = grid_values(distribution)
+            found = [
+                extended
+                for point in found
+                for extended in (
+                    [{**point, name: value} for value in values]
+                    if self._exists(name, point)
+                    else [point]
+                )
+            ]
+        return found
 
     def grid(self) -> dict[str, list[Any]]:
         """
@@ -105,9 +147,10 @@ def make_space(
     arguments: Sequence[str],
     conditions: Conditions,
     extender: Extender | None,
+    loader: ConfigLoader | None = None,
 ) -> Space:
     """The space of `hydra.sweeper.params` and of the command line, which has the last word: a key
-    that it fixes is not searched, as with the stock sweeper.
+    that it fixes is not searched, as with the stock sweeper. loader: of configs; needed for `glob`.
 
     Raises:
         UserError: nothing varies, a distribution or condition is wrong, or the command line both
@@ -116,27 +159,33 @@ def make_space(
     distributions: dict[str, BaseDistribution] = {}
     fixed: dict[str, str] = {}
     for key, value in params.items():
-        override = f"{key}={value}"
-        varying = _parse(override)
+        override = override_of(key, value)
+        varying = _parse(override, loader)
         distributions.update(varying)
         if not varying:
             fixed[key] = override
     varied_here: set[str] = set()
+    fixed_here: set[str] = set()
     for override in arguments:
-        varying = _parse(override)
-        key = next(iter(varying), _key(override))
-        if key in (varied_here if not varying else fixed.keys() - params.keys()):
+        varying = _parse(override, loader)
+        key = bare_key(override)
+        keys = {key, *keys_set_by(override)}
+        if keys & (fixed_here if varying else varied_here):
             raise UserError(
                 f"{key} is both searched and fixed on the command line ({override}): "
                 "leave one of the two out"
             )
-        distributions.pop(key, None)
-        fixed.pop(key, None)
+        distributions = {name: d for name, d in distributions.items() if bare_key(name) not in keys}
+        literal = override.partition("=")[0]
+        fixed.pop(literal, None)
+        if key not in fixed_here:  # else it is of hydra.sweeper.params
+            fixed.pop(key, None)
         if varying:
             distributions.update(varying)
             varied_here.add(key)
         else:
-            fixed[key] = override
+            fixed[literal] = override
+            fixed_here |= keys
     if not distributions and extender is None:
         raise UserError(
             "hydra.sweeper.params is empty and no override varies, so there is nothing to search: "
@@ -148,26 +197,38 @@ def make_space(
     return Space(ordered, tuple(fixed.values()), exact, extender)
 
 
-def _parse(override: str) -> dict[str, BaseDistribution]:
+def _parse(override: str, loader: ConfigLoader | None) -> dict[str, BaseDistribution]:
     """Key -> what it varies over; empty for a fixed value."""
     try:
-        return distributions_of(override)
+        varying = distributions_of(override, loader)
     except (HydraException, ValueError, AssertionError, RuntimeError) as error:
         text = " ".join(str(error).split()) or "no sweep that Optuna knows"
         if "low <= high" in text:
             text = "its low end is above its high end: swap the two"
         raise UserError(f"{override}: {text[0].lower()}{text[1:]}") from error
+    for distribution in varying.values():
+        check_has_values(override, distribution)
+    return varying
 
 
-def _key(override: str) -> str:
-    return override.partition("=")[0]
+def some_values(distribution: BaseDistribution, *, all_of_them: bool = False) -> list[Any]:
+    """Choices, all or a few of them; of a range its ends; of an interval a number that is as
+    likely to be whole as any other there."""
+    match distribution:
+        case CategoricalDistribution():
+            choices = list(distribution.choices)
+            return choices if all_of_them or len(choices) <= 8 else [*choices[:7], choices[-1]]
+        case FloatDistribution(step=None):
+            return [distribution.low + (distribution.high - distribution.low) / GOLDEN]
+        case _:
+            return [getattr(distribution, "low", None), getattr(distribution, "high", None)]
 
 
 def _without_impossible(
     distributions: dict[str, BaseDistribution], fixed: Mapping[str, str], conditions: Conditions
 ) -> dict[str, BaseDistribution]:
     """Without the parameters that a fixed value of another one rules out."""
-    values = {key: override.partition("=")[2] for key, override in fixed.items()}
+    values = {bare_key(key): override.partition("=")[2] for key, override in fixed.items()}
     impossible = {
         name
         for pattern, parents in conditions.items()

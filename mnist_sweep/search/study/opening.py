@@ -12,10 +12,14 @@ from mnist_sweep.config import NotIn
 from mnist_sweep.errors import UserError
 from mnist_sweep.identity import flat_config, keys
 from mnist_sweep.search.settings import SearchSettings
+from mnist_sweep.search.study.attributes import OVERRIDES
 from mnist_sweep.search.study.storage import open_storage
 
 SETTINGS = "settings"
 """Attribute of the study: what all commands on it have in common."""
+
+SEED = "seed"
+"""Another one, and the key that it holds. A version that did not compare it wrote none."""
 
 
 def open_study(
@@ -63,6 +67,7 @@ def in_common(
         **flat_config(config, (*keys(NotIn.STUDY), *searched)),
         **{f"hydra.sweeper.{key}": own[key] for key in own if key not in may_differ},
         **{f"search of {key}": text for key, text in searched.items()},
+        SEED: config[SEED],
     }
 
 
@@ -73,6 +78,7 @@ def check_same(study: Study, shared: Mapping[str, Any]) -> None:
         UserError: the study was begun with other settings, or by another program.
     """
     now = json.loads(json.dumps(shared, default=str))
+    seed = now.pop(SEED)
     before = study.user_attrs.get(SETTINGS)
     if before is None:
         if study.get_trials(deepcopy=False):
@@ -81,7 +87,11 @@ def check_same(study: Study, shared: Mapping[str, Any]) -> None:
                 "hydra/sweeper=search; use another name"
             )
         study.set_user_attr(SETTINGS, now)
+        study.set_user_attr(SEED, seed)
         return
+    seed_before = study.user_attrs.get(SEED, _seed_of(study))
+    if seed_before is not None:
+        before, now = {**before, SEED: seed_before}, {**now, SEED: seed}
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     if changed:
         shown = [f"{key} (was {before.get(key)}, is {now.get(key)})" for key in changed[:5]]
@@ -90,3 +100,15 @@ def check_same(study: Study, shared: Mapping[str, Any]) -> None:
             f"hydra.sweeper.study_name={study.study_name}: the study was begun with other "
             f"settings: {', '.join(shown)}{more}; restore them, or give the study another name"
         )
+    if SEED not in study.user_attrs:
+        study.set_user_attr(SEED, seed)
+
+
+def _seed_of(study: Study) -> int | None:
+    """That the trials of an earlier version were given, where an override said so."""
+    for trial in study.get_trials(deepcopy=False):
+        for override in reversed(trial.user_attrs.get(OVERRIDES, ())):
+            key, _, value = str(override).partition("=")
+            if key == SEED and value.isdecimal():
+                return int(value)
+    return None

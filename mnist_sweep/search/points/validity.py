@@ -1,0 +1,94 @@
+"""Whether the values of a search can be, each by itself: what is fixed, and what is to be tried.
+
+A point that is no valid net is no mistake, and is rejected when it comes. A value that no run can
+have, with whatever it comes together, is one.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from optuna.distributions import FloatDistribution
+from pydantic import ValidationError
+
+from mnist_sweep.config import settings_of, unchecked
+from mnist_sweep.data import find
+from mnist_sweep.errors import UserError
+from mnist_sweep.experiment import build_loggers, build_model, build_training
+from mnist_sweep.search.points.space import Space
+from mnist_sweep.search.points.wording import bare_key, whole_numbers_of
+from mnist_sweep.train import settle
+
+Config = Mapping[str, Any]
+
+
+def check_values(space: Space, configs: Iterable[Config]) -> None:
+    """configs: resolved, of some points of the space in which each parameter has several values.
+
+    Raises:
+        UserError: a value can be in no run, or what is fixed goes together in none of these.
+    """
+    searches_model = any(key.startswith("model") for key in map(bare_key, space.distributions))
+    checks: dict[str, Callable[[Config], object]] = {
+        "settings": settings_of,
+        "place": _check_place,
+        "training": build_training,
+        "loggers": build_loggers,
+        "model": build_model,
+    }
+    tried = 0
+    faults: Counter[str] = Counter()
+    first: dict[str, UserError] = {}
+    for config in configs:
+        tried += 1
+        for part, check in checks.items():
+            try:
+                check(config)
+            except UserError as error:
+                if part == "place":
+                    raise
+                _check_single(space, part, error)
+                faults[part] += 1
+                first.setdefault(part, error)
+            except Exception:  # of a class of the user's; its run will fail, and say why
+                continue
+    for part, count in faults.items():
+        if count == tried and not (part == "model" and searches_model):
+            raise first[part]
+
+
+def _check_single(space: Space, part: str, error: UserError) -> None:
+    """
+    Raises:
+        UserError: it is about a single value, which no other parameter can mend.
+    """
+    if not _is_of_a_single_key(error):
+        return
+    searched = {bare_key(name): d for name, d in space.distributions.items()}
+    wrong = [key for key in searched if f"{key}=" in str(error)]
+    for key in wrong:
+        distribution = searched[key]
+        if isinstance(distribution, FloatDistribution) and "valid integer" in str(error):
+            remedy = whole_numbers_of(key, distribution)
+            raise UserError(f"{error}; {key} takes whole numbers: {remedy}") from error
+    if not wrong or part != "model":
+        raise error
+
+
+def _is_of_a_single_key(error: UserError) -> bool:
+    """Whether the schema of one key refuses its value; else several keys do not go together."""
+    cause = error.__cause__
+    return isinstance(cause, ValidationError) and any(
+        finding["loc"] and not isinstance(finding["input"], dict) for finding in cause.errors()
+    )
+
+
+def _check_place(config: Config) -> None:
+    """
+    Raises:
+        UserError: the data or the device are not here.
+    """
+    settings = unchecked(config)
+    find(settings.data)
+    if settings.trainer.device not in ("auto", "cpu"):
+        settle(settings.trainer.model_copy(update={"threads": 1}))

@@ -1,0 +1,74 @@
+"""How a search's keys and values are written: as overrides, and in what is said of wrong ones."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+)
+
+from mnist_sweep.errors import UserError
+
+
+def bare_key(override: str) -> str:
+    """The key that an override, or a parameter named as in one, is about: `optimizer.lr` of
+    `++optimizer.lr=0.1`."""
+    return override.partition("=")[0].lstrip("+~")
+
+
+def override_of(key: str, value: Any) -> str:
+    """An entry of `hydra.sweeper.params` as an override.
+
+    Raises:
+        UserError: the value is a list or has keys of its own, which is no value to search or fix.
+    """
+    if isinstance(value, list):
+        values = ", ".join(map(_as_written, value))
+        raise UserError(
+            f"hydra.sweeper.params: {key}=[{values}] is one value, a list, and not several to "
+            f"search: write {key}: choice({values}); a value that is a list belongs outside params"
+        )
+    if isinstance(value, Mapping):
+        inner = next(iter(value), "key")
+        raise UserError(
+            f"hydra.sweeper.params: {key} has keys of its own ({', '.join(map(str, value))}): "
+            f"write dotted ones, such as {key}.{inner}: choice(...)"
+        )
+    return f"{key}={_as_written(value)}"
+
+
+def _as_written(value: Any) -> str:
+    if isinstance(value, list):
+        return f"[{', '.join(map(_as_written, value))}]"
+    if value is None:
+        return "null"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def check_has_values(override: str, distribution: BaseDistribution) -> None:
+    """
+    Raises:
+        UserError: it is a range or an interval that has a single value, which is seldom meant.
+    """
+    if isinstance(distribution, CategoricalDistribution) or not distribution.single():
+        return
+    value, step = getattr(distribution, "low", None), getattr(distribution, "step", None)
+    if step is None or "interval" in override:
+        remedy = f"write {value} alone to fix it, or two ends that differ"
+    else:
+        remedy = (
+            f"a range leaves its end out, and its step, {step} here, is 1 where none is given; "
+            "give a smaller step or a later end, or use interval(...)"
+        )
+    raise UserError(f"{override}: has one value, {value}, so nothing to search: {remedy}")
+
+
+def whole_numbers_of(key: str, distribution: FloatDistribution) -> str:
+    """What to write where a key takes whole numbers alone."""
+    low, high = int(distribution.low), int(distribution.high)
+    whole = f"int(interval({low}, {high}))"
+    if distribution.log:
+        whole = f"tag(log, {whole})"
+    return f"use '{key}={whole}' or '{key}=range({low}, {high + 1})'"
