@@ -18,7 +18,8 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mnist_sweep.config_roots import register_recipes, todays
 from mnist_sweep.hydra_private import is_of_defaults_list, is_of_hydra
-from mnist_sweep.paths import CONF, RECIPES, RESULT, RUN_OVERRIDES
+from mnist_sweep.output import lose_rather_than_fail
+from mnist_sweep.paths import CHECKPOINT, CONF, RECIPES, RESULT, RUN_OVERRIDES
 from mnist_sweep.search.plugin import SearchSweeper
 from mnist_sweep.whitelist import TARGETS
 
@@ -50,10 +51,11 @@ def app(cfg: DictConfig) -> float:
     from mnist_sweep.errors import FailureError, UserError
     from mnist_sweep.runs.run import run
 
+    lose_rather_than_fail()  # this may be a launcher's own process
     try:
         _check_single_run(cfg)
         return run(cfg)
-    except (UserError, FailureError) as error:
+    except (UserError, FailureError, OSError) as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise
         raise _SingleRunError from error
@@ -64,6 +66,7 @@ def main() -> int:
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises; it is worded here, once for all
     signal.signal(signal.SIGTERM, _interrupt)
+    lose_rather_than_fail()
     try:
         sys.argv[1:] = [*map(todays, expand_resume(sys.argv[1:]))]
         Plugins.instance().register(SearchSweeper)
@@ -122,6 +125,7 @@ def expand_resume(arguments: list[str]) -> list[str]:
         return arguments
     from mnist_sweep.errors import UserError
     from mnist_sweep.runs.record import read_result
+    from mnist_sweep.runs.saved import read_overrides, reason_of
 
     directory = Path(given[-1].removeprefix("resume=").strip("'\""))
     others = [
@@ -142,13 +146,20 @@ def expand_resume(arguments: list[str]) -> list[str]:
             "give the path that the run printed as `run`"
         )
     result = directory / RESULT
-    status = read_result(directory).status if result.is_file() else ""
+    try:
+        status = read_result(directory).status if result.is_file() else ""
+    except UserError as error:
+        assert isinstance(error.__cause__, Exception)
+        raise UserError(
+            f"resume={directory}: {result} is damaged ({reason_of(error.__cause__)}): delete it, "
+            f"and the run goes on from {CHECKPOINT} or, where there is none, from its start"
+        ) from error
     if status in ("completed", "diverged", "infeasible"):
         raise UserError(f"resume={directory}: that run has ended ({status}); see {result}")
     quoted = "'" + str(directory).replace("'", "\\'") + "'"
     return [
         *(argument for argument in arguments if argument not in given),
-        *(str(override) for override in OmegaConf.load(saved)),
+        *read_overrides(directory),
         f"resume={quoted}",
         f"hydra.run.dir={quoted}",
         "hydra.mode=RUN",
@@ -186,7 +197,8 @@ def word(error: Exception, arguments: list[str]) -> tuple[str, int]:
         return text, EXIT_USER_ERROR  # two of Hydra's flags that do not go together
     if isinstance(error, OSError) and error.errno in UNWRITABLE:
         where = f"{error.filename or 'the run directory'} cannot be written ({error.strerror})"
-        return f"{where}: set hydra.run.dir or hydra.sweep.dir to a place that can", EXIT_USER_ERROR
+        remedy = "make room there, or set hydra.run.dir or hydra.sweep.dir to a place that can"
+        return f"{where}: {remedy}", EXIT_USER_ERROR
     return f"{type(error).__name__}: {text} (HYDRA_FULL_ERROR=1 shows where)", EXIT_FAILURE
 
 

@@ -62,8 +62,19 @@ def exit_code(main: Callable[[], None]) -> int:
         print("interrupted", file=sys.stderr)
         return 130
     except BrokenPipeError:  # of `| head`: what it wanted it has
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
+    except OSError as error:  # a full disk's, mostly
+        named = f"{error.filename} cannot be read or written" if error.filename else ""
+        what = named or "standard output cannot be written"
+        print(f"error: {what} ({error.strerror or error}): choose another place", file=sys.stderr)
+        _drop_output()
+        return 2 if error.filename else 1
     return 0
+
+
+def _drop_output() -> None:
+    """What is still to be written; else Python's own end would raise over it again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -30,6 +30,7 @@ from mnist_sweep.config_roots import register_recipes, todays
 from mnist_sweep.errors import FailureError, Parser, UserError, exit_code
 from mnist_sweep.hydra_private import Callbacks
 from mnist_sweep.identity import flat_config, keys
+from mnist_sweep.output import lose_rather_than_fail
 from mnist_sweep.paths import CONF, RUN_CONFIG
 from mnist_sweep.runs.lookup import RUN_HELP, find_run
 from mnist_sweep.runs.outcome import Outcome, compare
@@ -72,6 +73,7 @@ def _main() -> None:
                 f"{', '.join(OF_THE_MACHINE)} and hydra.run.dir"
             )
     signal.signal(signal.SIGTERM, _interrupt)
+    lose_rather_than_fail()
     recorded = find_run(arguments.run)
     before = Outcome.of(recorded) if arguments.check else None  # refused before it costs an hour
     new = rerun(recorded, arguments.overrides)

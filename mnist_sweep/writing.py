@@ -10,9 +10,15 @@ def write_whole(path: Path, content: str | bytes) -> None:
     """Writes a file (the one a link leads to) whole or not at all, and onto the disk.
 
     Raises:
-        OSError: it cannot be written; what was there still is.
+        OSError: it cannot be written; what was there still is. It names the file.
     """
-    path = path.resolve()
+    try:
+        _write_whole(path.resolve(), content)
+    except OSError as error:  # of the temporary file, or of none
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def _write_whole(path: Path, content: str | bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:

@@ -161,6 +161,8 @@ def test_what_is_private_to_optuna_is_still_there() -> None:
         optuna_private.set_user_attr(study, trial, "key", 1)
         optuna_private.set_user_attr(study, study.trials[0], "other", 2)
         assert study.trials[0].user_attrs == {"key": 1, "other": 2}
+    with of_optuna("optuna.storages.journal._storage.JournalOperation"):
+        assert 0 < optuna_private.NEWEST_OPERATION < 99
     with of_optuna("the text of Study.tell's ValueError"):
         study.tell(trial, 1.0)
         with pytest.raises(ValueError) as refused:

@@ -189,7 +189,7 @@ def test_a_last_line_cut_anywhere_is_set_aside_by_the_next_append(
     table.append(record("r3"))
     mended = table.path.read_bytes()
     aside = tmp_path / "results.csv.torn"
-    for cut in range(1, len(last_line)):
+    for cut in range(1, len(last_line) - 1):  # without its end alone, it is whole
         table.path.write_bytes(before + last_line[:cut])
         aside.unlink(missing_ok=True)
         caplog.clear()
@@ -197,6 +197,17 @@ def test_a_last_line_cut_anywhere_is_set_aside_by_the_next_append(
         assert table.path.read_bytes() == mended, cut
         assert aside.read_bytes() == last_line[:cut] + b"\n", cut
         assert "results.csv.torn" in caplog.text and "rebuild" in caplog.text, cut
+
+
+def test_a_last_line_without_its_end_is_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    table = filled(tmp_path / "results.csv", "r1", "r2")
+    table.path.write_bytes(table.path.read_bytes().rstrip(b"\n"))
+    table.append(record("r3"))
+    assert_whole(table)
+    assert run_ids(table) == ["r1", "r2", "r3"] and caplog.text == ""
+    assert not (tmp_path / "results.csv.torn").exists()
 
 
 def test_every_torn_line_is_kept(tmp_path: Path) -> None:
@@ -229,7 +240,9 @@ def test_a_cut_header_is_set_aside_or_the_table_refused(tmp_path: Path) -> None:
         else:
             table.append(record("r2"))
             assert table.path.read_bytes() == anew, cut
-            assert aside.read_bytes() == header[:cut] + b"\n", cut
+            is_whole = header[cut : cut + 1] in (b"", b",")
+            assert is_whole or aside.read_bytes() == header[:cut] + b"\n", cut
+            assert aside.exists() != is_whole
 
 
 def test_a_row_is_not_taken_for_written_when_the_disk_is_full(tmp_path: Path) -> None:
@@ -609,8 +622,17 @@ def test_rebuild_brings_back_a_torn_and_a_lost_row(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b'{"run_id": "r1", "sta', b"[]", b"null", b'"text"', b"{}", b"\xff\xfe\0"],
-    ids=["empty", "cut short", "a list", "null", "a text", "no run_id", "no UTF-8"],
+    [
+        *(b"", b'{"run_id": "r1", "sta', b"[]", b"null", b'"text"', b"{}", b"\xff\xfe\0"),
+        *(b"[" * 100_000, b'{"run_id": "r1", "status": "great", "seed": 0}'),
+        *(b'{"run_id": "r1", "status": "failed", "seed": "0"}',),
+        *(b'{"run_id": "r1", "status": "failed", "seed": %b}' % (b"7" * n) for n in (400, 5000)),
+        *(b'{"run_id": "r1", "status": "failed", "seed": 0, "model": [1]}',),
+    ],
+    ids=[
+        *("empty", "cut short", "a list", "null", "a text", "no run_id", "no UTF-8", "too deep"),
+        *("no status", "a text for a number", "400 digits", "5000 digits", "a list for a group"),
+    ],
 )
 def test_rebuild_names_and_skips_a_result_that_cannot_be_read(
     content: bytes, tmp_path: Path, caplog: pytest.LogCaptureFixture

@@ -1,5 +1,6 @@
 """The report's commands: tables in every format, and every mistake in one line."""
 
+import csv
 import io
 import json
 import re
@@ -139,6 +140,30 @@ def test_csv_and_json_hold_all_columns_unrounded(
         for name, value in row.items():
             missing = not isinstance(value, list) and pd.isna(value)
             assert line[name] is None if missing else line[name] == value
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["=1+1", "+model.x=1", "-1+1", "@SUM(A1)", '=HYPERLINK("http://x";"y")', "a;=1+1", "\uff1d1+1"],
+)
+def test_no_text_of_the_csv_is_executed_by_a_spreadsheet(
+    text: str, report: Report, tmp_path: Path
+) -> None:
+    table = tmp_path / "outputs" / "results.csv"
+    write(table, record(1, model=text, overrides=text, lr=-0.5))
+    content = table.read_bytes()
+    table.write_bytes(content.replace(b",augmentation,", b",=1+1,", 1))
+    for arguments in (["--by", "model"], ["--by", "overrides"], ["--by", "=1+1"], ["front"]):
+        code, out, err = report(*arguments, "--format", "csv")
+        assert code == 0, err
+        for row in csv.reader(io.StringIO(out)):
+            for cell in (part for cells in row for part in cells.split(";")):
+                assert cell[:1] not in tuple("=+-@\uff1d") or is_number(cell), row
+    assert json.loads(report("--by", "model", "--format", "json")[1])[0]["model"] == text
+
+
+def is_number(text: str) -> bool:
+    return re.fullmatch(r"-?[0-9.e-]+", text) is not None
 
 
 def test_markdown_is_ready_to_paste(report: Report, tmp_path: Path) -> None:
@@ -312,7 +337,7 @@ def test_a_run_of_which_little_is_known_is_shown_all_the_same(
         (b"run_id,status,model\n", "outputs/results.csv: no run in it; make runs with"),
         (b"run_id,status\nr1\n", r"no run in it \(1 torn or foreign line "),
         (b"name,phone\nann,1\n", r"outputs/results.csv is no results table \(no columns run_id"),
-        (b"run_id,status,run_id\nr1,completed,r1\n", "a column twice in its header"),
+        (b"run_id,status,run_id\nr1,completed,r1\n", "its header has the column run_id twice"),
         (b"\x89PNG\r\n\x1a\n\0\0", "is no results table"),
     ],
 )

@@ -293,6 +293,32 @@ def test_resume_refuses_a_damaged_checkpoint_and_another_config(cli: Cli, tmp_pa
     assert done.returncode == 2 and "trainer.batch_size" in done.stderr
 
 
+def test_resume_names_a_damaged_file_and_what_to_do(cli: Cli, tmp_path: Path) -> None:
+    process = start(tmp_path)
+    run_dir = wait_for_epochs(process, tmp_path, 1).relative_to(tmp_path)
+    process.kill()
+    process.communicate()
+    for name, contents, remedy in (
+        ("result.json", ("", "{", "[]", '{"run_id": 1}'), "delete it"),
+        (".hydra/overrides.yaml", ("", "a: 1\n", "- [1]\n", "[", "\0"), ".hydra/hydra.yaml"),
+        (".hydra/config.yaml", ("", "[1]", "a: [", "\0"), "start the run again"),
+    ):
+        path = tmp_path / run_dir / name
+        before = path.read_text() if path.exists() else None
+        for content in contents:
+            path.write_text(content)
+            done = cli(f"resume={run_dir}")
+            assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+            assert f"{run_dir / name} is damaged" in done.stderr and remedy in done.stderr
+            assert path.read_text() == content
+        if before is None:
+            path.unlink()
+        else:
+            path.write_text(before)
+    assert cli(f"resume={run_dir}").returncode == 0
+    assert list(read_table(tmp_path).status) == ["completed"]
+
+
 def test_a_failure_in_the_middle_is_a_failed_row_and_exit_code_1(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "broken.py").write_text(
         "from torch import nn\n"

@@ -874,6 +874,30 @@ def test_a_journal_cut_short_is_gone_on_with(
     assert kept or not is_kept, "what was trained is trained again"
 
 
+@pytest.mark.parametrize("content", ["", '{"run_id": "r1", "sta', "[]", '{"seed": "x"}'])
+def test_a_search_goes_on_over_a_damaged_result(ended: Search, content: str) -> None:
+    """Of a trial whose end the study has lost: the run is trained again, and the file is named."""
+    lines = ended.journal.read_bytes().splitlines(keepends=True)
+    number = max(number for number, line in enumerate(lines) if b'"op_code":6' in line)
+    ended.journal.write_bytes(b"".join(lines[:number]))
+    lost = max(trial.number for trial in ended.trials() if trial.state == TrialState.RUNNING)
+    path = ended.sweep_dir / str(lost) / "result.json"
+    path.write_text(content)
+    command = ended.run("hydra.sweeper.n_trials=4")
+    assert f"{lost}/result.json cannot be read" in command.out.read_text(), command
+    check_books(ended, 4)
+    assert read_result(path.parent)["status"] == "interrupted"
+
+
+def test_a_journal_of_a_newer_version_is_named_with_the_remedy(ended: Search) -> None:
+    with ended.journal.open("a") as file:
+        file.write('{"op_code":42,"worker_id":"w","more":1}\n')
+    command = ended.run("hydra.sweeper.n_trials=4", code=2)
+    text = command.err.read_text()
+    assert text.count("\n") == 1 and f"multirun/s/{JOURNAL}" in text, command
+    assert f"newer Optuna than {optuna.__version__}" in text and "--upgrade optuna" in text
+
+
 @pytest.mark.parametrize(
     "garbage",
     [

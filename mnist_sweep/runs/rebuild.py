@@ -1,8 +1,8 @@
 """The results table again, from run directories."""
 
 import logging
-import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import chain, count
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from mnist_sweep.errors import UserError
 from mnist_sweep.paths import RESULT
 from mnist_sweep.runs.cells import cell, csv_lines
 from mnist_sweep.runs.record import RunRecord, read_result
-from mnist_sweep.runs.table import ResultsTable
+from mnist_sweep.runs.table import ResultsTable, UnreadableTableError
 from mnist_sweep.writing import write_whole
 
 log = logging.getLogger(__name__)
@@ -25,7 +25,8 @@ def rebuild(table: ResultsTable, roots: Sequence[Path]) -> int:
     Raises:
         UserError: no run was found, or the table cannot be written.
     """
-    table.check()
+    with suppress(UnreadableTableError):  # another takes its place
+        table.check()
     with table.lock:
         found: dict[str, RunRecord] = {}
         for path in sorted(file for root in roots for file in root.rglob(RESULT)):
@@ -39,10 +40,26 @@ def rebuild(table: ResultsTable, roots: Sequence[Path]) -> int:
         rows = [record.row() for record in sorted(found.values(), key=lambda r: r.started)]
         header = list(dict.fromkeys(name for row in rows for name in row))
         lines = [[cell(row.get(name)) for name in header] for row in rows]
-        if table.path.stat().st_size:
-            shutil.copyfile(table.path, _free_name(table.path))
-        write_whole(table.path, csv_lines([header, *lines]))
+        try:
+            _replace(table.path, csv_lines([header, *lines]))
+        except OSError as error:
+            raise table.unwritable(error) from error
     return len(rows)
+
+
+def _replace(path: Path, content: str) -> None:
+    """Writes the table, the old one kept beside it; on a full disk, neither of the two."""
+    before = path.read_bytes() if path.exists() else b""
+    if not before:
+        write_whole(path, content)
+        return
+    backup = _free_name(path)
+    write_whole(backup, before)
+    try:
+        write_whole(path, content)
+    except BaseException:
+        backup.unlink()
+        raise
 
 
 def _free_name(path: Path) -> Path:

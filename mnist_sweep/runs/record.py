@@ -3,10 +3,11 @@
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_type_hints
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.metrics import EpochMetrics, best_epoch
@@ -92,11 +93,19 @@ class RunRecord:
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> "RunRecord":
-        """The record that `row` made (result.json holds one); other columns are groups."""
+        """The record that `row` made (result.json holds one); other columns are groups.
+
+        Raises:
+            TypeError, ValueError: a value is missing, or is none that its column can have.
+        """
         names = {column.name for column in fields(cls)}
         own = {name: value for name, value in row.items() if name in names}
         groups = {name: value for name, value in row.items() if name not in names}
-        return cls(**own, groups=groups)
+        record = cls(**own, groups=groups)
+        for name, hint in get_type_hints(cls).items():
+            if not _fits(getattr(record, name), get_args(hint) or (hint,)):
+                raise ValueError(f"{name} cannot be {str(getattr(record, name))[:40]!r}")
+        return record
 
     def learn(self, history: Sequence[EpochMetrics]) -> None:
         """Takes over what the epochs so far measured."""
@@ -112,6 +121,17 @@ class RunRecord:
         if watched:
             self.test_acc_peak, negative_epoch = max(watched)
             self.test_peak_epoch = -negative_epoch
+
+
+def _fits(value: Any, kinds: Sequence[Any]) -> bool:
+    """kinds: types, or the words that a column may hold."""
+    if isinstance(value, bool) or value is None:
+        return type(value) in kinds
+    if isinstance(value, int):
+        return (int in kinds or float in kinds) and abs(value) <= sys.maxsize
+    if isinstance(value, dict):  # the groups
+        return all(not isinstance(choice, list | dict) for choice in value.values())
+    return type(value) in kinds or value in kinds
 
 
 def run_id_of(run_dir: Path) -> str:
@@ -136,6 +156,6 @@ def read_result(run_dir: Path) -> RunRecord:
     path = run_dir / RESULT
     try:
         return RunRecord.from_row(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise UserError(f"{path} is damaged ({reason}); choose another run") from error

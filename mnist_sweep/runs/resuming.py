@@ -10,8 +10,8 @@ from mnist_sweep.config import NotIn, resolved
 from mnist_sweep.data import Dataset
 from mnist_sweep.errors import UserError
 from mnist_sweep.identity import differing, keys
-from mnist_sweep.paths import CHECKPOINT
-from mnist_sweep.runs.saved import read_config
+from mnist_sweep.paths import CHECKPOINT, RUN_CONFIG
+from mnist_sweep.runs.saved import read_config, reason_of
 from mnist_sweep.train import save_whole
 
 
@@ -34,9 +34,17 @@ def take_over(earlier: Path, checkpoint: Path, config: Mapping[str, Any], data: 
 def check_same_config(config: Mapping[str, Any], run_dir: Path) -> None:
     """
     Raises:
-        UserError: the run in this directory was begun with another configuration.
+        UserError: the run in this directory was begun with another configuration, or the file that
+            says with which is damaged.
     """
-    changed = differing(resolved(read_config(run_dir)), config, keys(NotIn.HASH))
+    try:
+        before = resolved(read_config(run_dir))
+    except Exception as error:  # yaml, omegaconf, encoding: each raises its own
+        raise UserError(
+            f"resume={run_dir}: {run_dir / RUN_CONFIG} is damaged ({reason_of(error)}): "
+            "start the run again, without resume"
+        ) from error
+    changed = differing(before, config, keys(NotIn.HASH))
     if changed:
         raise UserError(
             f"resume={run_dir}: the config files have changed since that run began "

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mnist_sweep.config import DataConfig, ProtocolConfig, Settings, resolved, unchecked
 from mnist_sweep.errors import UserError
 from mnist_sweep.metrics import EpochMetrics
-from mnist_sweep.paths import HISTORY, MODEL, RUN_CONFIG
+from mnist_sweep.paths import HISTORY, MODEL, RUN_CONFIG, RUN_HYDRA, RUN_OVERRIDES
 from mnist_sweep.runs.history import read_history
 from mnist_sweep.runs.record import RunRecord
 from mnist_sweep.whitelist import TARGETS
@@ -47,7 +47,7 @@ class SavedRun:
         try:
             return read_history(self.run_dir)
         except (OSError, ValueError, KeyError, TypeError, csv.Error) as error:
-            raise UserError(f"{path} is damaged ({_reason(error)}); run it again") from error
+            raise UserError(f"{path} is damaged ({reason_of(error)}); run it again") from error
 
     def config(self) -> DictConfig:
         """The config that the run had, interpolations unresolved.
@@ -75,7 +75,7 @@ class SavedRun:
 
     def _config_is_damaged(self, error: Exception) -> UserError:
         path = self.run_dir / RUN_CONFIG
-        return UserError(f"{path} is damaged ({_reason(error)}); choose another run")
+        return UserError(f"{path} is damaged ({reason_of(error)}); choose another run")
 
     def settings(self) -> Settings:
         """The config's settings; of a run by an older version they lack what came later.
@@ -176,12 +176,32 @@ def read_config(run_dir: Path) -> DictConfig:
     raise ValueError(f"it must hold {', '.join(PARTS)}")
 
 
+def read_overrides(run_dir: Path) -> list[str]:
+    """What the run in this directory was started with.
+
+    Raises:
+        UserError: .hydra/overrides.yaml is missing or damaged.
+    """
+    path = run_dir / RUN_OVERRIDES
+    try:
+        given = OmegaConf.load(path)
+        overrides = OmegaConf.to_container(given) if isinstance(given, ListConfig) else None
+        if not isinstance(overrides, list) or not all(isinstance(o, str) for o in overrides):
+            raise ValueError("it must hold a list of overrides")
+    except Exception as error:  # yaml, omegaconf, encoding: each raises its own
+        raise UserError(
+            f"{path} is damaged ({reason_of(error)}): write the list anew (hydra.overrides.task in "
+            f"{run_dir / RUN_HYDRA} has it), or start the run again"
+        ) from error
+    return overrides
+
+
 def _damaged(path: Path, error: Exception, record: RunRecord) -> UserError:
     return UserError(
-        f"{path} is damaged or of another net ({_reason(error)}); "
+        f"{path} is damaged or of another net ({reason_of(error)}); "
         f"python -m mnist_sweep.rerun {record.run_id} trains it again"
     )
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     return " ".join(str(error).split())[:120] or type(error).__name__

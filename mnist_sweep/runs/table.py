@@ -1,14 +1,14 @@
 """The results table: a CSV with a row for each run.
 
 Many processes append to it: under a lock, with one write and one fsync. A row is one line, always,
-so a line cut short by a power failure is found and mended by the next append.
+so a line cut short by a power failure is found and mended by the next append, as is whatever form
+an editor gave the table.
 """
 
-import csv
 import errno
-import io
 import logging
 import os
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,19 +18,33 @@ from filelock import FileLock
 from mnist_sweep.errors import UserError
 from mnist_sweep.runs.cells import cell, csv_lines
 from mnist_sweep.runs.record import RunRecord
+from mnist_sweep.runs.sheet import OtherFormError, Sheet, header_of, read_sheet
 from mnist_sweep.writing import write_whole
 
 log = logging.getLogger(__name__)
 
-csv.field_size_limit(1 << 30)  # an error's text may be long
-
 LOCK_POLL_S = 0.002  # an append takes about 4 ms
+
+
+class UnreadableTableError(UserError):
+    """A results table in a form that cannot be read."""
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """How much of a table is known to be as this module writes it."""
+
+    inode: int
+    header: bytes
+    """Its line."""
+    size: int
 
 
 @dataclass
 class ResultsTable:
     path: Path
     lock: FileLock = field(init=False)
+    seen: _Seen = field(init=False, default=_Seen(0, b"", 0))
 
     def __post_init__(self) -> None:
         whole = self.path.resolve()
@@ -43,15 +57,22 @@ class ResultsTable:
 
         Raises:
             UserError: the path is a directory, cannot be written, or holds another kind of table.
+            UnreadableTableError: it can be written, but not read.
         """
         try:
             if self.path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.lock, self.path.open("ab"):
-                self._header()
+            with self.lock:
+                if not self.path.exists():
+                    tempfile.TemporaryFile(dir=self.path.resolve().parent).close()
+                    return
+                with self.path.open("ab"):
+                    self._sheet()
+        except OtherFormError as error:
+            raise self._refused(error) from error
         except OSError as error:
-            raise self._unusable(error) from error
+            raise self.unwritable(error) from error
 
     def append(self, record: RunRecord, *, replace: bool = False) -> None:
         """Adds the run's row; with `replace`, in the place of an older row of the same run.
@@ -64,89 +85,105 @@ class ResultsTable:
     def extend(self, records: Sequence[RunRecord], *, replace: bool = False) -> None:
         """Adds several rows at once, as `append` does one."""
         new = [{name: cell(value) for name, value in record.row().items()} for record in records]
+        names = dict.fromkeys(name for row in new for name in row)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.lock:
-                self._mend()
-                header = self._header()
-                missing = [name for row in new for name in row if name not in header]
-                if missing or replace:
-                    self._rewrite([*header, *dict.fromkeys(missing)], new, replace=replace)
-                    return
-                lines = csv_lines([row.get(name, "") for name in header] for row in new).encode()
-                with self.path.open("ab", buffering=len(lines) + 1) as file:  # so, one write
-                    file.write(lines)
-                    file.flush()
-                    os.fsync(file.fileno())
+                header = self._plain_header()
+                if replace or header is None or not names.keys() <= set(header):
+                    self._rewrite(new, list(names), replace=replace)
+                else:
+                    rows = csv_lines([row.get(name, "") for name in header] for row in new)
+                    self._write_on(rows.encode())
+        except OtherFormError as error:
+            raise self._refused(error) from error
         except OSError as error:
-            raise self._unusable(error) from error
+            raise self.unwritable(error, "brings the row, which the run's directory has") from error
 
     def rows(self) -> list[dict[str, str]]:
-        """Every whole row as text; lines that do not fit the header are left out."""
-        return self._parse()[0]
+        """Every whole row as text; lines that do not fit the header are left out. Of another kind
+        of table, none.
 
-    def _parse(self) -> tuple[list[dict[str, str]], list[str]]:
-        """Rows, and the lines that are none. A row is a line, so a stray quote harms one only."""
-        if not self.path.exists():
-            return [], []
-        text = self.path.read_text(encoding="utf-8", errors="replace").replace("\0", "")
-        first, *lines = (line.rstrip("\r") for line in text.split("\n"))
-        header = next(csv.reader([first]), [])
-        rows, others = [], []
-        for line in filter(None, lines):
-            cells = next(csv.reader([line]))
-            if len(cells) == len(header):
-                rows.append(dict(zip(header, cells, strict=True)))
-            else:
-                others.append(line)
-        return rows, others
+        Raises:
+            UnreadableTableError: it is a results table that cannot be read.
+        """
+        try:
+            return self._sheet().rows()
+        except OtherFormError as error:
+            if error.remedy is None:
+                return []
+            raise self._refused(error) from error
 
-    def _header(self) -> list[str]:
-        """The columns; none for a new or empty file."""
+    def unwritable(self, error: OSError, rebuilding: str = "") -> UserError:
+        """rebuilding: what that would do, if anything."""
+        remedy = "make room there, or set record.table to a file that can"
+        if rebuilding:
+            remedy += f"; python -m mnist_sweep.report rebuild outputs multirun {rebuilding}"
+        return UserError(
+            f"record.table={self.path} cannot be written ({error.strerror or error}): {remedy}"
+        )
+
+    def _sheet(self) -> Sheet:
+        return read_sheet(self.path.read_bytes()) if self.path.exists() else Sheet()
+
+    def _plain_header(self) -> list[str] | None:
+        """The columns of a table that rows can be written to the end of; None of any other one.
+        Only what is new since the last append is looked through."""
         if not self.path.exists():
-            return []
+            return None
         with self.path.open("rb") as file:
-            line = file.readline()
-        if not line:
-            return []
-        header = next(csv.reader([line.decode("utf-8", errors="replace").strip()]), [])
-        if not {"run_id", "status"} <= set(header):
-            raise UserError(
-                f"record.table={self.path} is another kind of table (no columns run_id and "
-                "status): move it away, or set record.table to another file"
-            )
+            status, first = os.fstat(file.fileno()), file.readline()
+            seen = self.seen
+            is_known = (seen.inode, seen.header) == (status.st_ino, first)
+            start = seen.size if is_known and seen.size <= status.st_size else len(first)
+            file.seek(start)
+            new = file.read()
+        line = first.replace(b"\r\n", b"\n")
+        header = None if b"\r" in line else header_of(line)
+        if header is None or csv_lines([header]).encode() != line:
+            return None
+        if not (new or first).endswith(b"\n") or b"\r" in new.replace(b"\r\n", b""):
+            return None
+        if b"run_id" in new and any(map(header_of, new.splitlines())):
+            return None  # tables that were joined
+        self.seen = _Seen(status.st_ino, first, start + len(new))
         return header
 
-    def _mend(self) -> None:
-        """Sets a last line without its end aside, into `<table>.torn`."""
-        if not self.path.exists():
-            return
-        with self.path.open("r+b") as file:
-            size = file.seek(0, os.SEEK_END)
-            if size == 0 or _last_byte(file) == b"\n":
-                return
-            file.seek(0)
-            end = file.read().rfind(b"\n") + 1
-            self._header()  # a foreign table must be left as it is
-            file.seek(end)
-            self._set_aside([file.read()])
-            file.truncate(end)
+    def _write_on(self, lines: bytes) -> None:
+        """Adds whole lines, or nothing."""
+        with self.path.open("ab", buffering=0) as file:
+            size = file.tell()
+            try:
+                left = memoryview(lines)
+                while left:
+                    left = left[file.write(left) :]
+                os.fsync(file.fileno())
+            except OSError:  # a full disk may have taken a part
+                file.truncate(size)
+                raise
 
-    def _rewrite(self, header: list[str], new: list[dict[str, str]], *, replace: bool) -> None:
-        """The same rows and new ones under a new header, missing cells empty."""
-        rows, others = self._parse()
-        if others:
-            self._set_aside([line.encode() for line in others])
+    def _rewrite(self, new: list[dict[str, str]], names: list[str], *, replace: bool) -> None:
+        """The same rows and new ones under a header with these columns too, missing cells empty.
+        What is no row is set aside."""
+        data = self.path.read_bytes() if self.path.exists() else b""
+        sheet = read_sheet(data)
+        rows, torn, columns = sheet.rows(), list(sheet.torn), sheet.header
+        is_cut = not data.endswith((b"\n", b"\r"))
+        if columns and is_cut and not (rows or torn) and columns[-1] not in names:
+            torn, columns = [data], []  # a header cut within a name
+        if torn:
+            self._set_aside(torn)
         if replace:
             replaced = {row["run_id"] for row in new}
             rows = [old for old in rows if old["run_id"] not in replaced]
+        header = list(dict.fromkeys([*columns, *names]))
         lines = [[cells.get(name, "") for name in header] for cells in [*rows, *new]]
         write_whole(self.path, csv_lines([header, *lines]))
 
     def _set_aside(self, lines: list[bytes]) -> None:
         aside = self.path.with_name(f"{self.path.name}.torn")
-        with aside.open("ab") as file:
-            file.writelines(line + b"\n" for line in lines)
+        before = aside.read_bytes() if aside.exists() else b""
+        write_whole(aside, before + b"".join(line + b"\n" for line in lines))
         log.warning(
             "torn lines of %s, %d of them, are now in %s; if a run is missing, run "
             "python -m mnist_sweep.report rebuild",
@@ -155,13 +192,13 @@ class ResultsTable:
             aside,
         )
 
-    def _unusable(self, error: OSError) -> UserError:
-        return UserError(
-            f"record.table={self.path} cannot be written ({error.strerror or error}): "
-            "set record.table to a file that can"
+    def _refused(self, error: OtherFormError) -> UserError:
+        if error.remedy is None:
+            return UserError(
+                f"record.table={self.path} is another kind of table ({error}): move it away, or "
+                "set record.table to another file"
+            )
+        return UnreadableTableError(
+            f"record.table={self.path} cannot be read ({error}): {error.remedy}, or make it again "
+            f"with python -m mnist_sweep.report rebuild outputs multirun --table {self.path}"
         )
-
-
-def _last_byte(file: io.BufferedRandom) -> bytes:
-    file.seek(-1, os.SEEK_END)
-    return file.read(1)

@@ -5,6 +5,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 from optuna.samplers import GridSampler
+from optuna.storages.journal._storage import JournalOperation
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial
 
@@ -12,6 +13,10 @@ from optuna.trial import FrozenTrial, Trial
 GRID_ID = "grid_id"
 SEARCH_SPACE = "search_space"
 FIXED_PARAMS = "fixed_params"
+
+
+NEWEST_OPERATION = int(max(JournalOperation))
+"""The largest `op_code` of a journal that this version of Optuna knows."""
 
 
 def suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:

@@ -1,9 +1,7 @@
 """Results tables -> one typed frame. Whatever the tables went through, what is whole is read."""
 
-import codecs
-import csv
 import io
-import re
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,6 +13,7 @@ import pandas as pd
 from mnist_sweep.errors import UserError
 from mnist_sweep.paths import MAIN_TABLE, RESULTS_TABLE
 from mnist_sweep.runs.record import RunRecord, Status
+from mnist_sweep.runs.sheet import OtherFormError, read_sheet
 from mnist_sweep.runs.tables import find_tables
 
 GROUPS = (
@@ -67,8 +66,10 @@ def load_results(*sources: str | Path) -> pd.DataFrame:
         try:
             frames.append(_read(table, skipped))
             tables.append(str(table))
-        except UserError:
-            if asked_for:
+        except UserError as error:
+            why = error.__cause__
+            is_ours = isinstance(why, OtherFormError) and why.remedy is not None
+            if asked_for or is_ours:
                 raise
             skipped["foreign file{s} named results.csv"] += 1
     frame = _with_all_columns(pd.concat(frames, ignore_index=True) if frames else pd.DataFrame())
@@ -110,75 +111,25 @@ def _read(path: Path, skipped: Counter[str]) -> pd.DataFrame:
         ) from error
     if not data or data.isspace():
         raise UserError(f"{path}: an empty file; {HOW_TO_MAKE}")
-    data = data.removeprefix(codecs.BOM_UTF8)
-    if not data.isascii():
-        data = data.decode(errors="replace").encode()
-    data = data.replace(b"\0", b"")
-    if b"\r" in data:
-        data = data.replace(b"\r\n", b"\n").replace(b"\r", b" ")
-    sections = [_typed(*section, skipped) for section in _sections(path, data, skipped)]
+    try:
+        sheet = read_sheet(data)
+    except OtherFormError as error:
+        if error.remedy is None:
+            raise UserError(
+                f"{path} is no results table ({error}): name another, or {HOW_TO_MAKE}"
+            ) from error
+        raise UserError(
+            f"{path} cannot be read ({error}): {error.remedy}, or {HOW_TO_MAKE}"
+        ) from error
+    skipped[EMPTY] += sheet.num_empty
+    skipped[TORN] += len(sheet.torn)
+    sections = [_typed(section.header, section.lines, skipped) for section in sheet.sections]
     frame = pd.concat(sections, ignore_index=True)
     known = frame.run_id.notna() & frame.status.isin(get_args(Status))
     skipped["line{s} without a run_id or a known status"] += int((~known).sum())
     older = frame.run_id.duplicated(keep="last") & known
     skipped["older line{s} of a run with a newer one"] += int(older.sum())
     return frame[known & ~older]
-
-
-def _sections(
-    path: Path, data: bytes, skipped: Counter[str]
-) -> Iterator[tuple[list[str], list[bytes]]]:
-    """Header and whole lines, each time there is a header: tables may have been joined.
-
-    A row is one physical line always, so a stray quote harms its own line only.
-    """
-    header: list[str] = []
-    lines: list[bytes] = []
-    num_commas = -1
-    physical = data.split(b"\n")
-    if not physical[-1]:
-        physical.pop()  # what follows the last line's end
-    for line in physical:
-        is_header = b"run_id" in line and {"run_id", "status"} <= set(cells := _cells(line))
-        if is_header and len(set(cells)) == len(cells):
-            if header:
-                yield header, lines
-            header, lines, num_commas = cells, [], len(cells) - 1
-        elif header:
-            if line.count(b",") == num_commas and b'"' not in line:
-                lines.append(line)
-            elif whole := _whole(line, num_commas):
-                lines.append(whole)
-            else:
-                skipped[TORN if line.strip() else EMPTY] += 1
-        elif is_header:
-            raise UserError(f"{path}: a column twice in its header; mend it, or {HOW_TO_MAKE}")
-        elif line.strip():
-            raise UserError(
-                f"{path} is no results table (no columns run_id and status in its first line): "
-                f"name another, or {HOW_TO_MAKE}"
-            )
-    yield header, lines
-
-
-def _cells(line: bytes) -> list[str]:
-    return next(csv.reader([line.decode()]))
-
-
-QUOTED = re.compile(rb'"(?<![^,]")[^"]*+(?:""[^"]*+)*+"(?![^,])')
-"""A whole cell in quotes."""
-
-
-def _whole(line: bytes, num_commas: int) -> bytes | None:
-    """The line with its quotes in order, or None if it has more or fewer cells."""
-    bare = QUOTED.sub(b"", line) if b'"' in line else line
-    if b'"' not in bare:
-        return line if bare.count(b",") == num_commas else None
-    if len(cells := _cells(line)) != num_commas + 1:
-        return None
-    out = io.StringIO()
-    csv.writer(out, lineterminator="").writerow(cells)
-    return out.getvalue().encode()
 
 
 def _typed(header: list[str], lines: list[bytes], skipped: Counter[str]) -> pd.DataFrame:
@@ -208,17 +159,25 @@ def _typed(header: list[str], lines: list[bytes], skipped: Counter[str]) -> pd.D
 def _as(dtype: str, column: "pd.Series[Any]") -> "pd.Series[Any]":
     """The column in its type; NA where a cell does not fit it."""
     if dtype == "boolean":
-        return column.map({"True": True, "False": False}).astype("boolean")
+        spellings = {"True": True, "False": False, "TRUE": True, "FALSE": False}  # a spreadsheet's
+        return column.map(spellings).astype("boolean")
     if dtype == TIME:
         return pd.to_datetime(column, utc=True, errors="coerce", format="ISO8601").astype(TIME)
     if dtype == TEXT:
         return column
+    if column.dtype == object:
+        column = column.map(_in_range)
     if column.dtype == bool:  # "True" in every row is no number
         column = column.astype(object).map(str)
     values = pd.to_numeric(column, errors="coerce").astype("float64")
     if dtype == "float64":
         return values.where(np.isfinite(values))
     return values.where((values == np.floor(values)) & (values.abs() < 2**53)).astype("Int64")
+
+
+def _in_range(cell: Any) -> Any:
+    """NaN for a whole number that is too long to be one."""
+    return np.nan if isinstance(cell, int) and abs(cell) > sys.float_info.max else cell
 
 
 def _with_all_columns(frame: pd.DataFrame) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.paths import JOURNAL, MULTIRUN, RESULTS_TABLE
-from mnist_sweep.runs.table import ResultsTable
+from mnist_sweep.runs.table import ResultsTable, UnreadableTableError
 
 if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
@@ -93,7 +93,10 @@ def _is_search(folder: Path) -> bool:
 
 
 def _study_name(folder: Path) -> str | None:
-    rows = ResultsTable(folder / RESULTS_TABLE).rows()
+    try:
+        rows = ResultsTable(folder / RESULTS_TABLE).rows()
+    except UnreadableTableError:  # whether a folder is a search is asked of many
+        return None
     return next((row["study"] for row in rows if row.get("study")), None)
 
 

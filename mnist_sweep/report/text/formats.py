@@ -7,6 +7,7 @@ By hand: tabulate would pad every row to the longest label, 2.7 times the text f
 import json
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -96,10 +97,21 @@ def _to_paste(ranking: Ranking) -> dict[str, Column]:
     return {name: column for name, column in ranking.columns.items() if name != LEFT_OUT}
 
 
+EXECUTED = re.compile(r"(^|[;\t\n])(?=[=+\-@\t\r\uff1d\uff0b\uff0d\uff20])")
+"""Where a spreadsheet sees a formula begin; cells may be cut at semicolons and tabs, too."""
+
+
 def as_csv(lines: pd.DataFrame) -> str:
-    return lines.assign(run_ids=lines.run_ids.map(" ".join)).to_csv(
-        index=False, lineterminator="\n"
-    )
+    """With an apostrophe before text that a spreadsheet would execute."""
+    shown = lines.assign(run_ids=lines.run_ids.map(" ".join))
+    for name in shown:
+        if not pd.api.types.is_numeric_dtype(shown[name]):
+            shown[name] = shown[name].map(_defused)
+    return shown.rename(columns=_defused).to_csv(index=False, lineterminator="\n")
+
+
+def _defused(value: Any) -> Any:
+    return EXECUTED.sub(r"\1'", value) if isinstance(value, str) else value
 
 
 def as_json(lines: pd.DataFrame) -> str:

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from optuna import __version__
 from optuna.storages.journal import BaseJournalBackend
 
 from mnist_sweep.errors import UserError
+from mnist_sweep.search.optuna_private import NEWEST_OPERATION
 
 
 class JournalFile(BaseJournalBackend):
@@ -70,9 +72,16 @@ def _end_of_whole_lines(file: int, size: int) -> int:
 def _decode(line: bytes, path: Path) -> dict[str, Any]:
     try:
         log = json.loads(line)
-        if isinstance(log, dict) and "op_code" in log:
+        operation = log["op_code"]
+        if operation > NEWEST_OPERATION:
+            raise UserError(
+                f"hydra.sweeper.storage: {path} is damaged, or written by a newer Optuna than "
+                f"{__version__} (it has operation {operation}): pip install --upgrade optuna, or "
+                "move it away to begin a new study there"
+            )
+        if isinstance(log, dict) and type(operation) is int and operation >= 0:
             return log
-    except ValueError:
+    except (ValueError, TypeError, LookupError, RecursionError):
         pass
     raise UserError(
         f"hydra.sweeper.storage: {path} is damaged (no journal of Optuna's at "

@@ -1,10 +1,14 @@
 """Where in a sweep's directory the runs of each trial lie."""
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from mnist_sweep.errors import UserError
 from mnist_sweep.paths import RESULT
 from mnist_sweep.runs.record import RunRecord, read_result
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -26,14 +30,18 @@ class Layout:
         return any(self.run_dir(trial, seed).exists() for seed in self.seeds)
 
     def results(self, trial: int) -> dict[int, RunRecord]:
-        """Seed -> the record of its run, of those that left one.
-
-        Raises:
-            UserError: a result.json is damaged.
-        """
-        run_dirs = {seed: self.run_dir(trial, seed) for seed in self.seeds}
-        return {
-            seed: read_result(run_dir)
-            for seed, run_dir in run_dirs.items()
-            if (run_dir / RESULT).exists()
-        }
+        """Seed -> the record of its run, of those that left one. A damaged one is as good as none:
+        the run is trained again."""
+        found: dict[int, RunRecord] = {}
+        for seed in self.seeds:
+            run_dir = self.run_dir(trial, seed)
+            if (run_dir / RESULT).exists():
+                try:
+                    found[seed] = read_result(run_dir)
+                except UserError as error:
+                    log.warning(
+                        "%s cannot be read (%r): as if it were not there",
+                        run_dir / RESULT,
+                        error.__cause__,
+                    )
+        return found
