@@ -27,8 +27,10 @@ from mnist_sweep.search.points.sampler import make_sampler, number_of_trials
 from mnist_sweep.search.points.space import Space, make_space
 from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.credentials import hide_credentials
+from mnist_sweep.search.study.lasting import LastingStorage
 from mnist_sweep.search.study.ledger import Ledger
 from mnist_sweep.search.study.opening import in_common, open_study
+from mnist_sweep.search.study.storage import open_storage
 from mnist_sweep.search.trials.layout import Layout
 from mnist_sweep.search.trials.lifecycle import Lifecycle
 from mnist_sweep.search.trials.pruning import make_pruner
@@ -62,7 +64,8 @@ def make_controller(
     rows = Rows(Path(base.record.table), Records(name, Layout(sweep_dir, seeds), candidates))
 
     shared = in_common(settings, candidates.base, space.describe())
-    study = open_study(name, settings, sweep_dir, shared)
+    storage = open_storage(settings.storage, sweep_dir)
+    study = open_study(name, storage, settings, shared)
     study.sampler = make_sampler(settings, candidates, len(study.get_trials(deepcopy=False)))
     if (pruner := make_pruner(settings)) is not None:
         study.pruner = pruner
@@ -73,6 +76,8 @@ def make_controller(
     engine = make_engine(min(n_jobs, n_trials), SweepContext(context, cfg))
     threads = engine.threads if base.trainer.threads == "auto" else None
     progress = Progress(ledger, objectives, n_trials)
+    if isinstance(storage, LastingStorage):
+        storage.be_patient(settings.storage_wait_s, progress.note)
     controller = Controller(
         settings,
         n_trials,

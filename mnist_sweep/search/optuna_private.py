@@ -5,6 +5,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 from optuna.samplers import GridSampler
+from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial
 
@@ -12,6 +13,11 @@ from optuna.trial import FrozenTrial, Trial
 GRID_ID = "grid_id"
 SEARCH_SPACE = "search_space"
 FIXED_PARAMS = "fixed_params"
+
+
+def cached(database: RDBStorage) -> BaseStorage:
+    """As `create_study` takes it, which reads only what is new in a database."""
+    return _CachedStorage(database)
 
 
 def suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
