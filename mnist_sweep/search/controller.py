@@ -98,7 +98,7 @@ class Controller:
             self.recovery.recover()
         elif (ended := self.engine.next(WAIT_S, self.lifecycle.on_epoch)) is not None:
             self._handle(ended)
-        self.progress.update(self.ledger.trials())
+        self.progress.update()
         return False
 
     def _fill(self) -> None:
@@ -118,7 +118,7 @@ class Controller:
         self.rows.reject(rejected.trial, rejected.candidate, rejected.reason)
         if self.rows.is_full:
             self.rows.flush()
-            self.progress.update(self.ledger.trials())
+            self.progress.update()
         is_hopeless = self.proposer.is_exhausted and not self.lifecycle.running
         if is_hopeless and not any(map(is_finished, self.ledger.trials())):
             raise self.proposer.nothing_fits(rejected)
