@@ -194,6 +194,20 @@ def test_of_three_objectives_too(rows: list[tuple[float, ...]]) -> None:
     assert non_dominated(values).tolist() == expected
 
 
+@pytest.mark.parametrize("kind", ["all on it", "all the same", "in each other's way"])
+def test_a_front_may_have_a_hundred_thousand_points(kind: str) -> None:
+    """Each point against each would be ten thousand million comparisons."""
+    rising = np.arange(100_000.0)
+    one, other = {
+        "all on it": (rising, -rising),
+        "all the same": (0 * rising, 0 * rising),
+        "in each other's way": (rising, np.sort(rising % 1000)),
+    }[kind]
+    values = np.column_stack([one, other])
+    found = non_dominated(np.random.default_rng(0).permutation(values))
+    assert found.sum() == (1 if kind == "in each other's way" else len(values))
+
+
 def test_known_records_are_of_their_class() -> None:
     records = pd.DataFrame(map(asdict, known_records()))
     assert records.groupby("max_params").size().to_dict() == dict.fromkeys(

@@ -11,17 +11,14 @@ import random
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
-from urllib.parse import quote
 
 import optuna
 import pandas as pd
@@ -32,6 +29,7 @@ from optuna.trial import FrozenTrial, TrialState
 from mnist_sweep.paths import JOURNAL
 from mnist_sweep.search.study.storage import open_storage
 from tests.conftest import TINY, environment, read_result, read_table
+from tests.postgres import IN_URL, PASSWORD, free_port, new_database, running_server, server_url
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -435,82 +433,18 @@ def test_twenty_kills_in_one_study(
 
 # Several controllers, and a database server
 
-PASSWORD = "se@cret/Zq7"
-IN_URL = quote(PASSWORD)  # SQLAlchemy takes a slash as it is
-
-
-def server_programs() -> Path | None:
-    """PostgreSQL's server programs, which many systems keep out of the search path."""
-    folders = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
-    if pg_config := shutil.which("pg_config"):
-        done = subprocess.run([pg_config, "--bindir"], capture_output=True, text=True)
-        folders.insert(0, Path(done.stdout.strip()))
-    return next((folder for folder in folders if (folder / "initdb").exists()), None)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
 
 @pytest.fixture(scope="module")
 def server_port() -> Iterator[int]:
     """A PostgreSQL server of these tests' own."""
-    programs = server_programs()
-    if programs is None:
-        pytest.skip("no PostgreSQL server programs (initdb, pg_ctl) here")
-    pytest.importorskip("psycopg", reason="psycopg is not installed")
-    as_user: list[str] = []
-    if os.getuid() == 0:  # initdb refuses root
-        if not shutil.which("runuser") or subprocess.run(["id", "postgres"]).returncode:
-            pytest.skip("as root, PostgreSQL needs a user postgres and runuser")
-        as_user = ["runuser", "-u", "postgres", "--"]
-    folder = Path(tempfile.mkdtemp(prefix="mnist_sweep_pg_", dir="/tmp"))
-    data, port = folder / "data", free_port()
-
-    def call(program: str, *arguments: str) -> None:
-        subprocess.run(
-            [*as_user, str(programs / program), "-D", str(data), *arguments],
-            cwd=folder,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            check=True,
-            timeout=PATIENCE_S,
-        )
-
-    try:
-        (folder / "password").write_text(PASSWORD)
-        data.mkdir(mode=0o700)
-        if as_user:
-            folder.chmod(0o755)
-            for path in (folder, data, folder / "password"):
-                shutil.chown(path, "postgres")
-        call("initdb", "-U", "tester", "-A", "scram-sha-256", f"--pwfile={folder}/password")
-        options = f"-p {port} -k {folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-        call("pg_ctl", "-l", str(folder / "log"), "-w", "-o", options, "start")
-        try:
-            yield port
-        finally:
-            call("pg_ctl", "-m", "immediate", "-w", "stop")
-    finally:
-        shutil.rmtree(folder)
-
-
-def server_url(port: int, database: str = "postgres") -> str:
-    return f"postgresql+psycopg://tester:{IN_URL}@127.0.0.1:{port}/{database}"
+    with running_server() as server:
+        yield server.port
 
 
 @pytest.fixture
-def database(server_port: int, tmp_path: Path) -> str:
+def database(server_port: int) -> str:
     """The URL of a database in which nothing is yet."""
-    import psycopg
-
-    name = "db" + str(time.monotonic_ns())
-    login = f"host=127.0.0.1 port={server_port} user=tester dbname=postgres"
-    with psycopg.connect(login, password=PASSWORD, autocommit=True) as connection:
-        connection.execute(f"CREATE DATABASE {name}".encode())
-    return server_url(server_port, name)
+    return new_database(server_port)
 
 
 @pytest.fixture(params=["journal", "postgres"])

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
 from mnist_sweep.figures.axes import accuracy_axis, log_limits, numbers, plain_log_ticks
@@ -136,39 +137,70 @@ def _name_points(
     """
     inside = axes.get_window_extent()
     unit = axes.figure.dpi / 72
-    taken = []
+    boxes = []
     for line in axes.lines:
         if line.get_linestyle() == "None":
             for x, y in axes.transData.transform(np.column_stack(line.get_data())):
-                taken.append(Bbox.from_bounds(x - 4 * unit, y - 4 * unit, 8 * unit, 8 * unit))
+                boxes.append(Bbox.from_bounds(x - 4 * unit, y - 4 * unit, 8 * unit, 8 * unit))
     for bars in axes.collections:
         for path in bars.get_paths():
-            taken.append(Bbox(axes.transData.transform(path.vertices)).padded(unit))
+            boxes.append(Bbox(axes.transData.transform(path.vertices)).padded(unit))
+    taken = np.array([box.extents for box in boxes]).reshape(-1, 4)
+    text = None
     for anchor, name in zip(anchors, names, strict=True):
-        text = axes.annotate(
-            name,
-            anchor,
-            xytext=(0, 0),
-            textcoords="offset points",
-            fontsize=8.5,
-            path_effects=[patheffects.withStroke(linewidth=2.5, foreground="white")],
-            zorder=4,
-        )
-        text.set_in_layout(False)
-        for dx, dy, ha in PLACES:
-            text.set_horizontalalignment(ha)
-            text.set_position((dx, dy))
-            box = text.get_window_extent(renderer)
-            fits = inside.x0 <= box.x0 and box.x1 <= inside.x1 and box.y1 <= inside.y1
-            if fits and inside.y0 <= box.y0 and not any(box.overlaps(other) for other in taken):
-                taken.append(box)
-                break
-        else:
-            text.remove()
+        # The one for which there was no place is used again: there may be thousands.
+        text = text or _name(axes)
+        text.set_text(name)
+        text.xy = anchor
+        box = text.get_window_extent(renderer)
+        places = np.array([_moved(box, unit, *place) for place in PLACES])
+        is_free = _are_within(places, inside) & ~_overlap(places, taken).any(axis=1)
+        if not is_free.any():
             continue
+        chosen = int(is_free.argmax())
+        taken = np.vstack([taken, places[chosen]])
+        dx, dy, ha = PLACES[chosen]
+        text.set_horizontalalignment(ha)
+        text.set_position((dx, dy))
+        text = None
         if math.hypot(dx, dy) > NEAR:
             leader = {"arrowstyle": "-", "color": GREY, "linewidth": 0.7, "shrinkA": 0}
             axes.annotate("", anchor, (dx, dy), textcoords="offset points", arrowprops=leader)
+    if text is not None:
+        text.remove()
+
+
+def _name(axes: Axes) -> Annotation:
+    text = axes.annotate(
+        "",
+        (0, 0),
+        xytext=(0, 0),
+        textcoords="offset points",
+        fontsize=8.5,
+        path_effects=[patheffects.withStroke(linewidth=2.5, foreground="white")],
+        zorder=4,
+    )
+    text.set_in_layout(False)
+    return text
+
+
+def _moved(box: Bbox, unit: float, dx: float, dy: float, ha: str) -> np.ndarray:
+    """The box of a name that began at its point, in another place. -> (left, bottom, right, top)"""
+    left = dx * unit - (box.width if ha == "right" else 0)
+    return np.array(box.extents) + [left, dy * unit, left, dy * unit]
+
+
+def _are_within(boxes: np.ndarray, frame: Bbox) -> np.ndarray:
+    """(N, 4) -> (N,)"""
+    low, high = np.array(frame.min), np.array(frame.max)
+    return np.asarray(((low <= boxes[:, :2]) & (boxes[:, 2:] <= high)).all(axis=1))
+
+
+def _overlap(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """(N, 4), (M, 4) -> (N, M)"""
+    one, other = boxes[:, None], others[None]
+    reach = (one[..., :2] <= other[..., 2:]) & (other[..., :2] <= one[..., 2:])
+    return np.asarray(reach.all(axis=2))
 
 
 NEAR = 12

@@ -28,8 +28,10 @@ from mnist_sweep.search.points.sampler import make_sampler, number_of_trials
 from mnist_sweep.search.points.space import Space, make_space
 from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.credentials import hide_credentials
+from mnist_sweep.search.study.lasting import LastingStorage
 from mnist_sweep.search.study.ledger import Ledger
 from mnist_sweep.search.study.opening import in_common, open_study
+from mnist_sweep.search.study.storage import open_storage
 from mnist_sweep.search.trials.layout import Layout
 from mnist_sweep.search.trials.lifecycle import Lifecycle
 from mnist_sweep.search.trials.pruning import make_pruner
@@ -65,7 +67,8 @@ def make_controller(
     pruner = make_pruner(settings)
     make_sampler(settings, candidates, 0)  # what is wrong with it is said before there is a study
     shared = in_common(settings, candidates.base, space.describe())
-    study = open_study(name, settings, sweep_dir, shared)
+    storage = open_storage(settings.storage, sweep_dir)
+    study = open_study(name, storage, settings, shared)
     study.sampler = make_sampler(settings, candidates, len(study.get_trials(deepcopy=False)))
     if pruner is not None:
         study.pruner = pruner
@@ -83,6 +86,8 @@ def make_controller(
             f"space   {n_trials} points in all, so no more trials, for all that "
             f"hydra.sweeper.n_trials={settings.n_trials}"
         )
+    if isinstance(storage, LastingStorage):
+        storage.be_patient(settings.storage_wait_s, progress.note)
     controller = Controller(
         settings,
         n_trials,

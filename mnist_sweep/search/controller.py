@@ -4,6 +4,7 @@ Runs one sweep, alone or beside other controllers on the same study.
 """
 
 import time
+from contextlib import suppress
 
 from mnist_sweep.search.display.progress import Progress
 from mnist_sweep.search.display.summary import Summary
@@ -14,6 +15,7 @@ from mnist_sweep.search.interrupts import Interrupts
 from mnist_sweep.search.points.proposing import Accepted, Proposer, Rejected
 from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.attributes import is_finished
+from mnist_sweep.search.study.lasting import StorageLostError
 from mnist_sweep.search.study.ledger import Ledger
 from mnist_sweep.search.trials.lifecycle import Lifecycle, Verdict
 from mnist_sweep.search.trials.recovery import Recovery
@@ -63,6 +65,7 @@ class Controller:
         Raises:
             UserError: no point fits the budget, or the study cannot be written.
             SearchFailedError: too many trials failed.
+            StorageLostError: the storage went away and did not come back in time.
             SearchInterrupted: Ctrl-C; what was running is finished, or will be tried again.
         """
         with self.ledger, self.progress, self.interrupts:
@@ -72,7 +75,8 @@ class Controller:
                 while not self._step():
                     pass
             except BaseException as error:
-                self._abandon_all()
+                with suppress(StorageLostError):  # the next command on the study does it
+                    self._abandon_all()
                 if isinstance(error, KeyboardInterrupt):  # Ctrl-C or SIGTERM
                     raise SearchInterrupted(
                         "stopped at once; the same command goes on with the study"
@@ -94,7 +98,7 @@ class Controller:
             self.recovery.recover()
         elif (ended := self.engine.next(WAIT_S, self.lifecycle.on_epoch)) is not None:
             self._handle(ended)
-        self.progress.update(self.ledger.trials())
+        self.progress.update()
         return False
 
     def _fill(self) -> None:
@@ -114,7 +118,7 @@ class Controller:
         self.rows.reject(rejected.trial, rejected.candidate, rejected.reason)
         if self.rows.is_full:
             self.rows.flush()
-            self.progress.update(self.ledger.trials())
+            self.progress.update()
         is_hopeless = self.proposer.is_exhausted and not self.lifecycle.running
         if is_hopeless and not any(map(is_finished, self.ledger.trials())):
             raise self.proposer.nothing_fits(rejected)

@@ -5,6 +5,7 @@ from typing import Any
 
 from optuna.distributions import BaseDistribution
 from optuna.samplers import GridSampler
+from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
 from optuna.storages.journal._storage import JournalOperation
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial
@@ -17,6 +18,11 @@ FIXED_PARAMS = "fixed_params"
 
 NEWEST_OPERATION = int(max(JournalOperation))
 """The largest `op_code` of a journal that this version of Optuna knows."""
+
+
+def cached(database: RDBStorage) -> BaseStorage:
+    """As `create_study` takes it, which reads only what is new in a database."""
+    return _CachedStorage(database)
 
 
 def suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:

@@ -13,7 +13,7 @@ from rich.text import Text
 from mnist_sweep.runs.console import WIDTH_WITHOUT_TERMINAL, duration
 from mnist_sweep.search.display.notation import format_value, short_params
 from mnist_sweep.search.objectives import Objectives
-from mnist_sweep.search.study.attributes import ERROR, NUM_PARAMS, STATUS, is_finished, is_rejected
+from mnist_sweep.search.study.attributes import ERROR, NUM_PARAMS, STATUS
 from mnist_sweep.search.study.ledger import Ledger
 
 STYLES = {"completed": "green", "pruned": "yellow", "failed": "red", "diverged": "red"}
@@ -43,15 +43,17 @@ class Progress:
         self.task = self.bar.add_task("trials", total=n_trials, rest="")
         self.start = time.monotonic()
         self.finished_before = 0
+        self.best: FrozenTrial | None = None
+        self.ranked = 0
+        """Completed trials of which `best` is the best."""
 
     def __enter__(self) -> "Progress":
-        trials = self.ledger.trials()
-        self.finished_before = sum(map(is_finished, trials))
+        self.finished_before = self.ledger.count().taken()
         name = self.ledger.study.study_name
         before = f", {self.finished_before} of them before" if self.finished_before else ""
         self.note(f"study   {name}: {self.n_trials} trials in all{before}")
         self.bar.start()
-        self.update(trials)
+        self.update()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -60,12 +62,10 @@ class Progress:
     def note(self, text: str) -> None:
         self.console.print(Text(text), soft_wrap=True)
 
-    def update(self, trials: Sequence[FrozenTrial]) -> None:
-        finished = sum(map(is_finished, trials))
-        running = sum(trial.state == TrialState.RUNNING for trial in trials)
-        pruned = sum(is_finished(t) and t.state == TrialState.PRUNED for t in trials)
-        rejected = sum(map(is_rejected, trials))
-        rest = f", {running} running, {pruned} pruned, {rejected} rejected"
+    def update(self) -> None:
+        tally = self.ledger.count()
+        finished, running = tally.taken(), len(tally.of_state(TrialState.RUNNING))
+        rest = f", {running} running, {tally.pruned} pruned, {tally.rejected} rejected"
         done_here = finished - self.finished_before
         if done_here and finished < self.n_trials:
             seconds = (time.monotonic() - self.start) / done_here * (self.n_trials - finished)
@@ -81,13 +81,20 @@ class Progress:
         cells = [f"{number:>5}", f"{state:<9}", self._values(trial)]
         if num_params is not None and "num_params" not in self.objectives.names:
             cells.append(f"{num_params:>7,} params")
-        if len(self.objectives.names) == 1 and (best := self.objectives.best(trials)) is not None:
+        if len(self.objectives.names) == 1 and (best := self._best()) is not None:
             cells.append(f"best {format_value(best.values[0])} (#{best.number})")
         text = Text("  ".join(cells), style=STYLES.get(state, ""))
         rest = trial.user_attrs.get(ERROR) or short_params(trial.params)
         text.append(f"  {rest}", style="dim")
         self.console.print(text, no_wrap=True, overflow="ellipsis")
-        self.update(trials)
+        self.update()
+
+    def _best(self) -> FrozenTrial | None:
+        """Of all so far; those of before are not ranked again."""
+        completed = self.ledger.count().completed
+        new, self.ranked = completed[self.ranked :], len(completed)
+        self.best = self.objectives.best([*new, *([self.best] if self.best else [])])
+        return self.best
 
     def _values(self, trial: FrozenTrial) -> str:
         names = self.objectives.names

@@ -6,27 +6,62 @@ moment and shares the server's memory. It keeps its data between runs.
 
 import multiprocessing
 import signal
+import time
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import Any
 
+import psutil
+
+from mnist_sweep.errors import FailureError
 from mnist_sweep.search.engines import worker_process
 from mnist_sweep.search.engines.job import Ended, Job, OnEpoch, SweepContext
 
 GRACE_S = 10.0
 """Time that a worker has to write its record when told to stop."""
 
+STARTS = 10
+"""Attempts at starting a worker, each with a new server where the last one was killed."""
+
+OF_NO_SERVER = 255
+"""The exit code that multiprocessing gives a process whose server is dead."""
+
 
 @dataclass
 class _Worker:
     process: Any
+    """As multiprocessing has it, which knows an exit code, but only as long as its server lives."""
+    life: psutil.Process
     pipe: Connection
     job: Job | None = None
 
+    @property
+    def lives(self) -> bool:
+        try:
+            return self.life.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    def terminate(self) -> None:
+        with suppress(psutil.NoSuchProcess):
+            self.life.terminate()
+
+    def end(self, patience: float) -> None:
+        """Waits for its end; kills it where that does not come in so many seconds."""
+        deadline = time.monotonic() + patience
+        while self.lives:
+            if time.monotonic() > deadline:
+                with suppress(psutil.NoSuchProcess):
+                    self.life.kill()
+            time.sleep(0.01)
+        self.process.join()
+
 
 class Pool:
-    """Several workers. One that dies is replaced when there is a next job for it."""
+    """Several workers. One that dies is replaced when there is a next job for it, and so is the
+    server, whose death costs no worker."""
 
     threads = 1  # the workers share the cores
 
@@ -80,21 +115,41 @@ class Pool:
     def stop(self) -> None:
         busy = [worker for worker in self.workers if worker.job is not None]
         for worker in busy:
-            worker.process.terminate()
+            worker.terminate()
         for worker in busy:
-            worker.process.join(GRACE_S)
-        for worker in busy:
+            worker.end(GRACE_S)
             self._bury(worker)
 
     def close(self) -> None:
         for worker in self.workers:
             worker.pipe.close()  # upon which it ends
         for worker in self.workers:
-            worker.process.join(GRACE_S)
-            worker.process.kill()
+            worker.end(GRACE_S)
 
     def _start(self) -> _Worker:
-        ours, theirs = self.processes.Pipe()
+        """
+        Raises:
+            FailureError: none can be started.
+        """
+        for _ in range(STARTS):
+            ours, theirs = self.processes.Pipe()
+            try:
+                worker = self._fork(ours, theirs)
+            except (EOFError, OSError, psutil.NoSuchProcess) as error:  # the server was killed
+                ours.close()  # upon which a worker that it just had forked ends
+                reason = type(error).__name__
+                time.sleep(0.1)
+            else:
+                self.workers.append(worker)
+                return worker
+            finally:
+                theirs.close()
+        raise FailureError(
+            f"hydra.sweeper.n_jobs={self.size}: no worker can be started ({reason}): "
+            "hydra.sweeper.n_jobs=1 needs none"
+        )
+
+    def _fork(self, ours: Connection, theirs: Connection) -> _Worker:
         process = self.processes.Process(
             target=worker_process.serve,
             args=(theirs, self.context),
@@ -108,19 +163,16 @@ class Pool:
             process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        theirs.close()
-        worker = _Worker(process, ours)
-        self.workers.append(worker)
-        return worker
+        return _Worker(process, psutil.Process(process.pid), ours)
 
     def _bury(self, worker: _Worker) -> str:
         """Why the worker is dead."""
         self.workers.remove(worker)
         worker.pipe.close()
-        worker.process.join(1)
-        worker.process.kill()
-        worker.process.join()
+        worker.end(1)
         code = worker.process.exitcode
+        if code == OF_NO_SERVER:
+            return "its worker ended, nobody knows how: the server of the workers was killed too"
         if code is None or code >= 0:
             return f"its worker ended with exit code {code}"
         hint = " (out of memory?)" if -code == signal.SIGKILL else ""

@@ -4,14 +4,21 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from optuna import __version__
-from optuna.storages.journal import BaseJournalBackend
+from optuna.storages.journal import BaseJournalBackend, JournalFileSymlinkLock
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.search.optuna_private import NEWEST_OPERATION
+
+BLOCK = 1 << 20
+"""Bytes that are read at once, so that a long study is not in memory twice."""
+
+SUFFIX = ".lock"
+"""Of the link beside a journal by which Optuna's own writers keep each other out."""
 
 
 class JournalFile(BaseJournalBackend):
@@ -21,6 +28,8 @@ class JournalFile(BaseJournalBackend):
     process at once (Optuna waits 30 s), mends a line that was cut short, and waits for the disk
     where a trial is completed, not for each of its parameters. The file stays open, is a lock
     itself, and only what is new in it is read: a search writes some twenty operations a proposal.
+    It takes Optuna's lock as well, since another program (a dashboard) may be in the midst of a
+    line.
 
     One object is for one process, whose threads Optuna's storage lets in one by one.
     """
@@ -30,31 +39,63 @@ class JournalFile(BaseJournalBackend):
         self.file = path.open("a+b", buffering=0)  # all writing goes to the end
         self.read = (0, 0)
         """Number of the log after the last one read, and its place in the file."""
+        ours = f"{path.parent.absolute()}/./{path.name}"  # no other program names it so
+        self.link = ours + SUFFIX
+        self.others = JournalFileSymlinkLock(ours)
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
-        first, place = self.read if log_number_from >= self.read[0] else (0, 0)
-        size = os.fstat(self.file.fileno()).st_size
-        lines = os.pread(self.file.fileno(), size - place, place).split(b"\n")
-        for number, line in enumerate(lines[:-1], start=first):  # the last one is being written,
-            place += len(line) + 1  # or was cut short, and is mended by the next append
-            self.read = (number + 1, place)
-            if number >= log_number_from:
-                yield _decode(line, self.path)
+        number, place = self.read if log_number_from >= self.read[0] else (0, 0)
+        size = BLOCK
+        while found := os.pread(self.file.fileno(), size, place):
+            lines = found.split(b"\n")[:-1]  # the last one goes on in the next block, or is being
+            for line in lines:  # written, or was cut short and is mended by the next append
+                number, place = number + 1, place + len(line) + 1
+                self.read = (number, place)
+                if number > log_number_from:
+                    yield _decode(line, self.path)
+            if len(found) < size:
+                return
+            size = BLOCK if lines else 2 * size
 
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
         left = b"".join(json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs)
         file = self.file.fileno()
-        fcntl.flock(file, fcntl.LOCK_EX)
-        try:
+        with self._alone():
             size = os.fstat(file).st_size
             if size and os.pread(file, 1, size - 1) != b"\n":
-                os.ftruncate(file, _end_of_whole_lines(file, size))
-            while left:
-                left = left[os.write(file, left) :]
-            if any(log.get("values") for log in logs):
-                os.fsync(file)
+                size = _end_of_whole_lines(file, size)
+                os.ftruncate(file, size)
+            try:
+                while left:
+                    left = left[os.write(file, left) :]
+                if any(log.get("values") for log in logs):
+                    os.fsync(file)
+            except OSError as error:  # a full disk
+                os.ftruncate(file, size)
+                raise OSError(error.errno, error.strerror, str(self.path)) from error
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Nobody else writes: neither a search, nor a program that uses Optuna's own backend."""
+        fcntl.flock(self.file, fcntl.LOCK_EX)
+        try:
+            if not self._is_left_over():
+                self.others.acquire()
+            try:
+                yield
+            finally:
+                with suppress(FileNotFoundError):  # it was broken by one that took us for dead
+                    os.unlink(self.link)
         finally:
-            fcntl.flock(file, fcntl.LOCK_UN)
+            fcntl.flock(self.file, fcntl.LOCK_UN)
+
+    def _is_left_over(self) -> bool:
+        """Whether the link is of a search that was killed: others that live wait for the kernel's
+        lock, which is ours."""
+        try:
+            return os.readlink(self.link).endswith(f"/./{self.path.name}")
+        except OSError:  # there is none, or it is a file, as of Optuna's other kind of lock
+            return False
 
 
 def _end_of_whole_lines(file: int, size: int) -> int:

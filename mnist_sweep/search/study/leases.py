@@ -1,5 +1,6 @@
 """Leases: how the controllers of one study tell which of them live."""
 
+import math
 import os
 import socket
 import threading
@@ -57,6 +58,8 @@ class Leases:
         self.lease = Lease.of_this_process()
         self.seen: dict[str, tuple[int, float]] = {}
         """Other controllers' beats, and when each was first seen here."""
+        self.renewed = math.inf
+        """When this lease was."""
         self.closing = threading.Event()
         self.thread = threading.Thread(target=self._renew, daemon=True)
 
@@ -68,7 +71,8 @@ class Leases:
     def __exit__(self, *_: object) -> None:
         self.closing.set()
         self.thread.join()
-        self._beat(-1)
+        with suppress(StorageInternalError, OSError):  # it is seen to be dead then
+            self._beat(-1)
 
     def _renew(self) -> None:
         beat = 0
@@ -79,6 +83,14 @@ class Leases:
 
     def _beat(self, beat: int) -> None:
         self.study.set_user_attr(f"{LEASE}{self.name}", asdict(self.lease) | {"beat": beat})
+        if self._is_overdue():
+            self.seen.clear()
+        self.renewed = time.monotonic()
+
+    def _is_overdue(self) -> bool:
+        """Whether no beat got through for long: of this controller, so perhaps of no other, whose
+        silence then says nothing."""
+        return time.monotonic() - self.renewed > self.lease_s / 2
 
     def unheld(self, running: Sequence[FrozenTrial]) -> list[FrozenTrial]:
         """Those of these running trials whose controller is gone."""
@@ -115,6 +127,8 @@ class Leases:
 
     def _is_old(self, name: str, beat: int) -> bool:
         """Whether this was seen with this beat for a whole lease, by this machine's clock."""
+        if self._is_overdue():
+            return False
         now = time.monotonic()
         if self.seen.get(name, (None, 0.0))[0] != beat:
             self.seen[name] = (beat, now)

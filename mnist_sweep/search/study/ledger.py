@@ -31,13 +31,12 @@ from mnist_sweep.search.study.attributes import (
     CONFIG,
     CONTROLLER,
     ERROR,
-    RETRY,
     RETRY_OF,
     STATUS,
-    is_finished,
     is_rejected,
 )
 from mnist_sweep.search.study.leases import Leases
+from mnist_sweep.search.study.tally import Tally
 
 TOLD = 50
 """Of so many rejected points every sampler is told; then only of those nearer to the budget than
@@ -54,9 +53,8 @@ class Ledger:
     def __init__(self, study: Study, lease_s: float) -> None:
         self.study = study
         self.leases = Leases(study, lease_s)
-        self.over = 0
-        """So many trials, from the first one on, have all ended."""
-        self.finished_of_over = 0
+        self.tally = Tally()
+        """Of the trials as they last were."""
         self.told: list[float] | None = None
         """By how much the rejected points missed that samplers know of, least first."""
         self.sampler_is_done = False
@@ -70,43 +68,36 @@ class Ledger:
         self.leases.__exit__()
 
     def trials(self) -> list[FrozenTrial]:
-        return self.study.get_trials(deepcopy=False)
+        trials = self.study.get_trials(deepcopy=False)
+        self.tally.update(trials)
+        return trials
+
+    def count(self) -> Tally:
+        """As the trials are now."""
+        self.trials()
+        return self.tally
 
     def has_waiting(self) -> bool:
-        return any(trial.state == TrialState.WAITING for trial in self.trials())
+        return bool(self.count().of_state(TrialState.WAITING))
 
     def claim(self, n_trials: int) -> Trial | None:
         """A new or waiting trial that is this controller's to train; None if there is no place."""
-        if self._taken(TrialState.RUNNING) >= n_trials:
+        if self.count().taken(TrialState.RUNNING) >= n_trials:
             return None
         trial = self.study.ask()
         trial.set_user_attr(CONTROLLER, self.leases.name)
+        tally = self.count()
         retry_of = trial.user_attrs.get(RETRY_OF)
-        if retry_of is not None:
-            trials = self.trials()[: trial.number]
-            sooner = [t for t in trials if t.user_attrs.get(RETRY_OF) == retry_of]
-            if sooner:
-                self.fail(trial, "duplicate", f"trial {sooner[0].number} is the retry already")
-                return None
-        if self._taken(*OPEN, before=trial.number) >= n_trials:
+        if retry_of is not None and (sooner := tally.retries[retry_of]) < trial.number:
+            self.fail(trial, "duplicate", f"trial {sooner} is the retry already")
+            return None
+        if tally.taken(*OPEN, before=trial.number) >= n_trials:
             self.fail(trial, "surplus", "another controller began the last trial at the same time")
             return None
         return trial
 
-    def _taken(self, *states: TrialState, before: int | None = None) -> int:
-        """Trials that are finished or in one of these states, of those with lower numbers.
-
-        A search asks once a proposal, so it does not go through all that ended long ago.
-        """
-        trials = self.trials()
-        while self.over < len(trials) and trials[self.over].state.is_finished():
-            self.finished_of_over += is_finished(trials[self.over])
-            self.over += 1
-        rest = trials[self.over : before]
-        return self.finished_of_over + sum(is_finished(t) or t.state in states for t in rest)
-
     def is_over(self, n_trials: int) -> bool:
-        return self._taken() >= n_trials
+        return self.count().taken() >= n_trials
 
     def fail(self, trial: Trial | FrozenTrial, status: str, error: str, **attrs: Any) -> None:
         """Ends the trial without a value, unless another controller did so before."""
@@ -155,37 +146,25 @@ class Ledger:
 
     def queue_retries(self) -> None:
         """Makes a waiting trial of each that is to be tried again and is not yet."""
-        trials = self.trials()
-        queued = {trial.user_attrs.get(RETRY_OF) for trial in trials}
-        for trial in trials:
-            if trial.state == TrialState.FAIL and trial.user_attrs.get(RETRY):
-                if trial.number in queued:
-                    continue
-                attempt = trial.user_attrs.get(ATTEMPT, 0)
-                self.study.add_trial(
-                    create_trial(
-                        state=TrialState.WAITING,
-                        system_attrs=given_point(trial),
-                        user_attrs={
-                            RETRY_OF: trial.number,
-                            ATTEMPT: attempt + (trial.user_attrs[STATUS] == "failed"),
-                        },
-                    )
+        for trial in self.count().to_retry:
+            attempt = trial.user_attrs.get(ATTEMPT, 0)
+            self.study.add_trial(
+                create_trial(
+                    state=TrialState.WAITING,
+                    system_attrs=given_point(trial),
+                    user_attrs={
+                        RETRY_OF: trial.number,
+                        ATTEMPT: attempt + (trial.user_attrs[STATUS] == "failed"),
+                    },
                 )
+            )
 
     def lost(self) -> list[FrozenTrial]:
         """Running trials whose controller is gone."""
-        return self.leases.unheld([t for t in self.trials() if t.state == TrialState.RUNNING])
+        return self.leases.unheld(self.count().of_state(TrialState.RUNNING))
 
     def known(self) -> dict[str, int]:
         """Configuration -> the trial that has or is trying it."""
-        return {
-            trial.user_attrs[CONFIG]: trial.number
-            for trial in self.trials()
-            if CONFIG in trial.user_attrs
-            and (
-                is_finished(trial)
-                or trial.state == TrialState.RUNNING
-                or trial.user_attrs.get(STATUS) == "diverged"  # and would again
-            )
-        }
+        running = self.count().of_state(TrialState.RUNNING)
+        trying = {t.user_attrs[CONFIG]: t.number for t in running if CONFIG in t.user_attrs}
+        return self.tally.configs | trying

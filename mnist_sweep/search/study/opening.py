@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.storages import BaseStorage
 from optuna.study import Study
 
 from mnist_sweep.config import NotIn
@@ -13,7 +13,6 @@ from mnist_sweep.errors import UserError
 from mnist_sweep.identity import flat_config, keys
 from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.attributes import OVERRIDES
-from mnist_sweep.search.study.storage import open_storage
 
 SETTINGS = "settings"
 """Attribute of the study: what all commands on it have in common."""
@@ -23,15 +22,13 @@ SEED = "seed"
 
 
 def open_study(
-    name: str, settings: SearchSettings, sweep_dir: Path, shared: Mapping[str, Any]
+    name: str, storage: BaseStorage, settings: SearchSettings, shared: Mapping[str, Any]
 ) -> Study:
     """shared: what `in_common` says of this command.
 
     Raises:
         UserError: the storage will not do, or its study is not this one.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = open_storage(settings.storage, sweep_dir)
     try:
         study = optuna.create_study(
             study_name=name,

@@ -3,15 +3,32 @@
 import os
 import time
 from pathlib import Path
+from typing import Any
 
+import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from sqlalchemy.engine import make_url
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.paths import JOURNAL
+from mnist_sweep.search.optuna_private import cached
 from mnist_sweep.search.study.credentials import without_credentials, without_secrets
 from mnist_sweep.search.study.journal import JournalFile
+from mnist_sweep.search.study.lasting import LastingStorage
 
 OPENING_ATTEMPTS = 10
+
+POSTGRES = ("psycopg", "psycopg2")
+"""SQLAlchemy's drivers that take these settings of PostgreSQL's own client."""
+
+UNANSWERED = {
+    "connect_timeout": 10,  # seconds
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 30_000,  # milliseconds
+}
+"""When a server that does not answer (a cut line, a machine that is off) counts as lost."""
 
 
 def open_storage(url: str | None, sweep_dir: Path) -> BaseStorage:
@@ -19,7 +36,10 @@ def open_storage(url: str | None, sweep_dir: Path) -> BaseStorage:
     Raises:
         UserError: it cannot be opened, read or written, or needs a package that is not here.
     """
-    return _open_journal(sweep_dir / JOURNAL) if url is None else _open_database(url)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    if url is None:
+        return _open_journal(sweep_dir / JOURNAL)
+    return LastingStorage(cached(_open_database(url)), url)
 
 
 def _open_journal(path: Path) -> BaseStorage:
@@ -39,11 +59,11 @@ def _open_journal(path: Path) -> BaseStorage:
         ) from error
 
 
-def _open_database(url: str) -> BaseStorage:
+def _open_database(url: str) -> RDBStorage:
     shown = without_credentials(url)
     for attempts_left in reversed(range(OPENING_ATTEMPTS)):
         try:
-            return RDBStorage(url)
+            return RDBStorage(url, engine_kwargs=_engine_settings(url))
         except ImportError as error:
             raise UserError(
                 f"hydra.sweeper.storage={shown} needs the package {error.name or 'of its database'}"
@@ -60,3 +80,15 @@ def _open_database(url: str) -> BaseStorage:
                 "server runs, the name and the password, and that it may be written"
             ) from error
     raise AssertionError("the last attempt returns or raises")
+
+
+def _engine_settings(url: str) -> dict[str, Any]:
+    """For SQLAlchemy: a connection is tried before it is used, since it may have been idle for as
+    long as a training takes."""
+    settings: dict[str, Any] = {"pool_pre_ping": True}
+    parsed = make_url(url)
+    if parsed.get_driver_name() in POSTGRES:
+        settings["connect_args"] = {
+            name: value for name, value in UNANSWERED.items() if name not in parsed.query
+        }
+    return settings
