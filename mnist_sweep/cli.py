@@ -21,7 +21,7 @@ from omegaconf.errors import OmegaConfBaseException
 from mnist_sweep import __version__
 from mnist_sweep.blame import blamed, is_for_hydra, key_of, overrides_in
 from mnist_sweep.hydra_private import flag_names, is_of_defaults_list, is_of_hydra, parse_flags
-from mnist_sweep.paths import CONF, PACKAGE, RECIPE_PARTS, RESULT, RUN_OVERRIDES
+from mnist_sweep.paths import CONF, PACKAGE, RECIPE_PARTS, RESULT, RUN_HYDRA, RUN_OVERRIDES
 from mnist_sweep.search.plugin import SearchSweeper
 from mnist_sweep.usage import COMMANDS, PROGRAM, usage
 from mnist_sweep.whitelist import TARGETS
@@ -71,7 +71,7 @@ def main() -> int:
         flags = check_arguments(sys.argv[1:])
         if flags.help or flags.version:
             folders = [Path(flags.config_dir)] if flags.config_dir else []
-            print(usage(folders) if flags.help else f"mnist_sweep {__version__}")
+            print(usage(folders) if flags.help else f"mnist_sweep {__version__}\n", end="")
             return 0
         sys.argv[1:] = expand_resume(sys.argv[1:])
         Plugins.instance().register(SearchSweeper)
@@ -90,7 +90,7 @@ def main() -> int:
         if full_error:
             traceback.print_exception(error)
         message, code = word(error, sys.argv[1:])
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {' '.join(message.split())}", file=sys.stderr)
         return code
     return 0
 
@@ -118,6 +118,12 @@ def check_arguments(arguments: list[str]) -> argparse.Namespace:
         near = did_you_mean(unknown[0].partition("=")[0], flag_names())
         raise UserError(f"{unknown[0]}: no such flag{near}; --help and --hydra-help list them")
     flags.version = others != arguments
+    rerun = flags.experimental_rerun
+    if rerun is not None and not os.path.isfile(Path(rerun) / RUN_HYDRA):
+        raise UserError(
+            f"--experimental-rerun={rerun}: is no run directory (it has no {RUN_HYDRA}); "
+            f"{PROGRAM} rerun RUN runs one again"
+        )
     for override in flags.overrides:
         if override in COMMANDS:
             raise UserError(f"{override}: comes first, as in {PROGRAM} {override} --help")

@@ -14,7 +14,7 @@ PROGRAM = "python -m mnist_sweep"
 COLUMNS, LINES = 79, 23
 """Of a small terminal, but for the next prompt."""
 
-USAGE = f"""usage: {PROGRAM} [KEY=VALUE ...] [GROUP=CHOICE ...] [-m] [--cfg job]
+USAGE = f"""usage: {PROGRAM} [GROUP=CHOICE KEY=VALUE ...] [-m] [--cfg job]
        {PROGRAM} {" | ".join(COMMANDS)} [ARGUMENT ...]
 
   {PROGRAM} model=rf_cnn trainer.epochs=12    train a net

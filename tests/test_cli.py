@@ -138,17 +138,17 @@ MISTAKES = {
     f"seed=1{5000 * '0'}": ["seed="],
     "trainer.device=cuda:99999999999999999999": ["trainer.device=cuda:9999", "use auto, cpu"],
     "trainer.device=cuda:128": ["trainer.device=cuda:128", "trainer.device=cpu"],
-    "trainer.device=cuda:²": ["trainer.device=cuda:²", "use auto, cpu"],
+    "trainer.device='cuda:²'": ["trainer.device=cuda:²", "use auto, cpu"],
     "trainer.threads=100000": ["trainer.threads=100000", "use auto, or a whole number from 1 to"],
     "++protocol.train_first=1": ["protocol.train_first=1", "no image"],
     # Lists and other things where a value or a choice should stand.
     "model.widths=[]": ["model.widths"],
+    "model.widths=[[1],[1],[1],[1],[1],[1]] model.dropout=[0,0,0,0,0]": ["model: takes no image"],
     "model.widths=[[[]]]": ["model.widths.0.0"],
     "augmentation=[]": ["augmentation: missing", "augmentation=none"],
     "augmentation=[[affine]]": ["augmentation=[[affine]]"],
     "model=[]": ["model"],
     "optimizer.lr=[]": ["optimizer.lr=[]"],
-    "trainer={}": ["trainer"],
     "+model=1.5": ["model=1.5"],
     "++optimizer=[1]": ["optimizer=[1]"],
     "++augmentation=3": ["augmentation=3"],
@@ -161,7 +161,7 @@ MISTAKES = {
     "~model": ["model: missing"],
     "~optimizer": ["optimizer: missing"],
     "~augmentation": ["augmentation: missing"],
-    "~trainer": ["trainer: missing"],
+    "~trainer": ["trainer.batch_size: missing"],
     "~data": ["data"],
     "~hydra.run": ["hydra.run"],
     # Hydra's own keys and flags.
@@ -174,12 +174,12 @@ MISTAKES = {
     "--multi-run": ["--multi-run: no such flag, did you mean --multirun"],
     "--cfg everything": ["--cfg", "everything"],
     "--config-dir nowhere": ["nowhere"],
+    "--experimental-rerun=nowhere": ["--experimental-rerun=nowhere", "rerun RUN"],
     # What is no override at all.
     "seed": ["'seed': is no KEY=VALUE"],
     "evalute RUN": ["'evalute': is no KEY=VALUE, did you mean evaluate"],
     "report html": ["report: comes first, as in python -m mnist_sweep report --help"],
-    "resume=nowhere": ["resume=nowhere", "not a run directory"],
-    f"++resume={300 * 'n'}": ["resume=nnn", "not a run directory"],
+    "++resume=nowhere": ["resume=nowhere takes the run's own settings: leave out debug=fast"],
 }  # fmt: skip
 
 
