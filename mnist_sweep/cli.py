@@ -20,8 +20,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mnist_sweep import __version__
 from mnist_sweep.blame import blamed, is_for_hydra, key_of, overrides_in
+from mnist_sweep.config_roots import register_recipes, todays
 from mnist_sweep.hydra_private import flag_names, is_of_defaults_list, is_of_hydra, parse_flags
-from mnist_sweep.paths import CONF, PACKAGE, RECIPE_PARTS, RESULT, RUN_HYDRA, RUN_OVERRIDES
+from mnist_sweep.paths import CONF, PACKAGE, RECIPES, RESULT, RUN_HYDRA, RUN_OVERRIDES
 from mnist_sweep.search.plugin import SearchSweeper
 from mnist_sweep.usage import COMMANDS, PROGRAM, usage
 from mnist_sweep.whitelist import TARGETS
@@ -73,8 +74,9 @@ def main() -> int:
             folders = [Path(flags.config_dir)] if flags.config_dir else []
             print(usage(folders) if flags.help else f"mnist_sweep {__version__}\n", end="")
             return 0
-        sys.argv[1:] = expand_resume(sys.argv[1:])
+        sys.argv[1:] = [*map(todays, expand_resume(sys.argv[1:]))]
         Plugins.instance().register(SearchSweeper)
+        register_recipes()
         app()
     except SystemExit as ended:
         if ended.code and flags.package is not None:  # which is not in the config, as Hydra said
@@ -266,7 +268,7 @@ def _unknown_choice(group: str, choice: str, text: str) -> str:
     listed = text.partition("Available options in")[2].partition(":")[2]
     names = listed.partition("Config search path")[0].split()
     names = names or sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-    choices = [name for name in names if not name.startswith(RECIPE_PARTS)]
+    choices = [name for name in names if not (RECIPES / group / f"{name}.yaml").exists()]
     known = f"; {group} is one of {', '.join(choices)}" if choices else ""
     return f"{group}={choice}: no such choice{did_you_mean(choice, choices)}{known}"
 

@@ -3,12 +3,15 @@
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
-# Inside the package once installed, beside it in a checkout.
-CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
 
-# Choices that only an experiment uses. A prefix and not a folder: since Hydra 1.4 a defaults list
-# reads `override /optimizer: published/x` as a choice of another group, `optimizer/published`.
-RECIPE_PARTS = ("published_", "ours_")
+
+def _config_root(name: str) -> Path:
+    """Inside the package once installed, beside it in a checkout."""
+    return next(path for path in (PACKAGE / name, PACKAGE.parent / name) if path.is_dir())
+
+
+CONF = _config_root("conf")
+RECIPES = _config_root("recipes")
 
 # In the folder in which a command is started.
 OUTPUTS = Path("outputs")

@@ -26,6 +26,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mnist_sweep.cli import EXIT_USER_ERROR, word
 from mnist_sweep.config import NotIn, resolved, settings_of
+from mnist_sweep.config_roots import register_recipes, todays
 from mnist_sweep.errors import FailureError, Parser, UserError, exit_code
 from mnist_sweep.hydra_private import Callbacks
 from mnist_sweep.identity import flat_config, keys
@@ -199,10 +200,11 @@ def _composed_today(
     """What the config files make of `overrides`, with the `hydra` node; what they make of the
     recorded overrides, or None and why they do not."""
     Plugins.instance().register(SearchSweeper)
+    register_recipes()
     with initialize_config_dir(str(CONF), job_name="mnist_sweep"):
         config = compose("config", list(overrides), return_hydra_config=True)
         try:
-            return config, compose("config", given), ""
+            return config, compose("config", [*map(todays, given)]), ""
         except Exception as error:  # a choice or key that is no more: each raises its own
             problem = word(error, given)[0].partition(";")[0]
     return (

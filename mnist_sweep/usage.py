@@ -4,7 +4,7 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-from mnist_sweep.paths import CONF, RECIPE_PARTS
+from mnist_sweep.paths import CONF
 
 COMMANDS = ("report", "rerun", "evaluate", "export")
 """Modules of this package that have a command line of their own."""
@@ -45,6 +45,5 @@ def _choices(folders: Sequence[Path]) -> dict[str, list[str]]:
     """Group -> its choices, of groups where there is something to choose."""
     found: dict[str, set[str]] = {}
     for file in (file for folder in folders for file in folder.glob("*/*.yaml")):
-        if not file.stem.startswith(RECIPE_PARTS):
-            found.setdefault(file.parent.name, set()).add(file.stem)
+        found.setdefault(file.parent.name, set()).add(file.stem)
     return {group: sorted(names) for group, names in found.items() if names != {"default"}}

@@ -21,13 +21,15 @@ from hydra.utils import execution_whitelist
 from omegaconf import DictConfig
 
 from mnist_sweep.config import resolved
+from mnist_sweep.config_roots import register_recipes
 from mnist_sweep.experiment import Experiment, to_experiment
 from mnist_sweep.identity import config_hash
-from mnist_sweep.paths import CONF, RECIPE_PARTS
+from mnist_sweep.paths import CONF
 from mnist_sweep.whitelist import TARGETS
 from tests.browser import chromium
 
 torch.set_num_threads(1)
+register_recipes()
 os.environ["OMP_NUM_THREADS"] = "1"  # of all processes to come
 
 # A run of a second: digits, a handful of steps.
@@ -38,8 +40,7 @@ Cli = Callable[..., "Done"]
 
 def choices(group: str) -> list[str]:
     """The names of a config group's files, without those that only an experiment uses."""
-    names = sorted(path.stem for path in (CONF / group).glob("*.yaml"))
-    return [name for name in names if not name.startswith(RECIPE_PARTS)]
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
 def make_config(*overrides: str) -> DictConfig:

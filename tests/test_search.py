@@ -363,7 +363,7 @@ def test_a_sweep_of_experiments_goes_with_every_sweeper(
     rows = rows_of(tmp_path)
     steps = ["rf_cnn", "rf_cnn_step1", "rf_cnn_step2", "rf_cnn_step3"]
     assert sorted(rows.experiment) == steps and set(rows.status) == {"completed"}
-    assert set(rows.model) == {"published_rf_cnn_start", "rf_cnn"}
+    assert set(rows.model) == {"rf_cnn_start", "rf_cnn"}
     assert rows.set_index("experiment").num_params["rf_cnn_step1"] == 21386
 
 

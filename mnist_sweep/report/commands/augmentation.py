@@ -2,11 +2,13 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mnist_sweep.errors import UserError, did_you_mean
+from mnist_sweep.paths import CONF, RECIPES
 from mnist_sweep.report.commands.arguments import add_picture
 from mnist_sweep.report.commands.picture import save_picture
 from mnist_sweep.report.wording import counted
@@ -44,7 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
     from mnist_sweep.figures.saving import check_suffix
 
     check_suffix(arguments.output)
-    known = _augmentations()
+    known = _augmentations(CONF)
     names = [name for name in (arguments.names or "").split(",") if name.strip()]
     names = [name.strip() for name in names] or [name for name in known if name != "none"]
     experiments = {name: _experiment_with(name, known) for name in names}
@@ -67,11 +69,8 @@ def run(arguments: argparse.Namespace) -> None:
     save_picture(augmentation(rows, title), arguments.output)
 
 
-def _augmentations(*, also_of_recipes: bool = False) -> list[str]:
-    from mnist_sweep.paths import CONF, RECIPE_PARTS
-
-    names = sorted(path.stem for path in (CONF / "augmentation").glob("*.yaml"))
-    return [name for name in names if also_of_recipes or not name.startswith(RECIPE_PARTS)]
+def _augmentations(root: Path) -> list[str]:
+    return sorted(path.stem for path in (root / "augmentation").glob("*.yaml"))
 
 
 def _experiment_with(name: str, known: Sequence[str]) -> "Experiment":
@@ -84,13 +83,14 @@ def _experiment_with(name: str, known: Sequence[str]) -> "Experiment":
     from hydra.utils import execution_whitelist
 
     from mnist_sweep.config import resolved
+    from mnist_sweep.config_roots import register_recipes, todays
     from mnist_sweep.experiment import to_experiment
-    from mnist_sweep.paths import CONF
     from mnist_sweep.whitelist import TARGETS
 
-    parts = name.split("+")
+    parts = [todays(f"augmentation={part}").partition("=")[2] for part in name.split("+")]
+    register_recipes()
     for part in parts:
-        if part not in _augmentations(also_of_recipes=True):
+        if part not in [*known, *_augmentations(RECIPES)]:
             raise UserError(
                 f"augmentation={part}: no such choice{did_you_mean(part, known)}; augmentation is "
                 f"one of {', '.join(known)}"
