@@ -1,5 +1,6 @@
 """Which of a command line's overrides an error is about that names none."""
 
+import re
 from collections.abc import Sequence
 
 from mnist_sweep.hydra_private import parse_flags
@@ -22,12 +23,20 @@ def is_for_hydra(override: str) -> bool:
     return key_of(override).startswith(("hydra.", "hydra/"))
 
 
+def names(text: str, override: str) -> bool:
+    """Whether a text names an override's key, as a word of its own."""
+    return re.search(rf"(?<![\w.]){re.escape(key_of(override))}(?![\w])", text) is not None
+
+
 def blamed(error: Exception, arguments: Sequence[str]) -> list[str]:
-    """The overrides that raise such an error each by itself; else those of Hydra's own keys, which
-    it may stumble over later; else all."""
+    """The overrides that raise such an error each by itself."""
+    return [o for o in overrides_in(arguments) if type(_raised_by(o)) is type(error)]
+
+
+def suspects(arguments: Sequence[str]) -> list[str]:
+    """The overrides of Hydra's own keys, which it may stumble over late; without such, all."""
     overrides = overrides_in(arguments)
-    alone = [override for override in overrides if type(_raised_by(override)) is type(error)]
-    return alone or [*filter(is_for_hydra, overrides)] or overrides
+    return [*filter(is_for_hydra, overrides)] or overrides
 
 
 def _raised_by(override: str) -> Exception | None:

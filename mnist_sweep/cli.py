@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mnist_sweep import __version__
-from mnist_sweep.blame import blamed, is_for_hydra, key_of, overrides_in
+from mnist_sweep.blame import blamed, is_for_hydra, key_of, names, overrides_in, suspects
 from mnist_sweep.config_roots import register_recipes, todays
 from mnist_sweep.hydra_private import flag_names, is_of_defaults_list, is_of_hydra, parse_flags
 from mnist_sweep.paths import CONF, PACKAGE, RECIPES, RESULT, RUN_HYDRA, RUN_OVERRIDES
@@ -209,7 +209,8 @@ def word(error: Exception, arguments: list[str]) -> tuple[str, int]:
 
     from mnist_sweep.errors import FailureError, UserError, unforeseen
 
-    text = " ".join(str(error).split())
+    text = re.sub(r"^Error when parsing .*\n", "", str(error))  # lists the whole line
+    text = " ".join(text.split())
     if isinstance(error, UserError):
         return text, EXIT_USER_ERROR
     if isinstance(error, FailureError):
@@ -222,19 +223,23 @@ def word(error: Exception, arguments: list[str]) -> tuple[str, int]:
         return _unknown_key(found.group(1), arguments), EXIT_USER_ERROR
     if is_of_defaults_list(_raised_in(error)):  # of optimizer=3, and names no key
         for group, _, choice in (argument.partition("=") for argument in arguments):
-            if (CONF / group).is_dir() and not (CONF / group / f"{choice}.yaml").exists():
+            if (CONF / group).is_dir() and not os.path.exists(CONF / group / f"{choice}.yaml"):
                 return _unknown_choice(group, choice, ""), EXIT_USER_ERROR
     if isinstance(error, ValueError) and "--" in text and is_of_hydra(_raised_in(error)):
         return text, EXIT_USER_ERROR  # two of Hydra's flags that do not go together
+    if found := re.search(r"Cannot find primary config '([^']*)'", text):
+        name = f"--config-name={found.group(1)}"
+        return f"{name}: no such config; without the flag it is `config`", EXIT_USER_ERROR
     if isinstance(error, CompactHydraException | OmegaConfBaseException):
-        return _with_key(text, error, arguments), EXIT_USER_ERROR
+        return _with_key(text, arguments, blamed(error, arguments)), EXIT_USER_ERROR
     if isinstance(error, OSError) and error.errno in UNWRITABLE:
         where = f"{error.filename or 'the run directory'} cannot be written ({error.strerror})"
         return f"{where}: set hydra.run.dir or hydra.sweep.dir to a place that can", EXIT_USER_ERROR
     if _is_of_the_line(error):
         reason = f"{type(error).__name__}: {text}".strip(": ")
         text = f"cannot be used ({reason}); --cfg hydra and --cfg job show what can"
-        return _with_key(text, error, arguments), EXIT_USER_ERROR
+        about = blamed(error, arguments) or suspects(arguments)
+        return _with_key(text, arguments, about), EXIT_USER_ERROR
     return unforeseen(error), EXIT_FAILURE
 
 
@@ -252,11 +257,13 @@ def _is_of_the_line(error: Exception) -> bool:
     return not ran and not (in_plugin and isinstance(error, RuntimeError | OSError))
 
 
-def _with_key(text: str, error: Exception, arguments: list[str]) -> str:
+def _with_key(text: str, arguments: list[str], about: list[str]) -> str:
     """text, after the overrides that it is about if it names none."""
-    if any(key_of(override) in text for override in overrides_in(arguments)):
+    from mnist_sweep.errors import shortened
+
+    if any(names(text, override) for override in overrides_in(arguments)):
         return text
-    return ": ".join([*filter(None, [", ".join(blamed(error, arguments))]), text])
+    return ": ".join([*filter(None, [", ".join(map(shortened, about))]), text])
 
 
 def _unknown_choice(group: str, choice: str, text: str) -> str:

@@ -6,7 +6,7 @@ from functools import cache
 
 from omegaconf import OmegaConf
 
-from mnist_sweep.blame import key_of
+from mnist_sweep.blame import key_of, names
 from mnist_sweep.identity import flat_config
 from mnist_sweep.paths import CONF
 from tests.conftest import Done, choices, make_whole_config
@@ -41,14 +41,18 @@ FLAGS = (
 
 
 @cache
-def keys() -> tuple[str, ...]:
+def keys() -> tuple[list[str], list[str]]:
+    """This project's keys and groups, and Hydra's that a user may set."""
     config = OmegaConf.to_container(make_whole_config(), resolve=False)
     assert isinstance(config, dict)
     dotted = flat_config({str(name): value for name, value in config.items()})
-    tops = {part.rpartition(".")[0] for part in dotted}
-    groups = [path.name for path in CONF.iterdir() if path.is_dir() and path.name != "hydra"]
-    of_hydra = ["hydra/launcher", "hydra/sweeper", "hydra/job_logging", "hydra/output"]
-    return tuple(key for key in sorted({*dotted, *tops, *groups, *of_hydra}) if key)
+    known = {*dotted, *(key.rpartition(".")[0] for key in dotted)} - {""}
+    groups = {path.name for path in CONF.iterdir() if path.is_dir()} - {"hydra"}
+    of_hydra = {key for key in known if key.startswith("hydra")}
+    ours = (known - of_hydra) | groups
+    of_hydra |= {"hydra/launcher", "hydra/sweeper", "hydra/job_logging", "hydra/output", "hydra"}
+    told = ("hydra.runtime", "hydra.overrides", "hydra.job_logging.", "hydra.hydra_logging.")
+    return sorted(ours), [key for key in sorted(of_hydra) if not key.startswith(told)]
 
 
 def random_line(seed: int) -> list[str]:
@@ -63,7 +67,8 @@ def random_line(seed: int) -> list[str]:
 
 
 def _override(draw: random.Random) -> str:
-    key = draw.choice(keys())
+    ours, of_hydra = keys()
+    key = draw.choice(ours if draw.random() < 0.7 else of_hydra)
     if draw.random() < 0.1:
         key = draw.choice((key[:-1], key + ".x", key.rpartition(".")[2], "x", "", "1", "a b", "é"))
     sign = draw.choice(("", "", "", "", "+", "++", "~"))
@@ -88,5 +93,7 @@ def fault(line: Sequence[str], done: Done) -> str:
         return "not one line that says what is wrong, at the end"
     if done.returncode == 1:
         return "" if "the loss is no finite number" in errors[0] else "exit code 1"
-    words = [key_of(argument) if "=" in argument else argument for argument in line]
-    return "" if any(word.strip("~-") in errors[0] for word in words) else "no key is named"
+    flags = [argument for argument in line if argument.startswith("-")]
+    named = any(flag.partition("=")[0] in errors[0] for flag in flags)
+    named = named or any(names(errors[0], override) for override in line)
+    return "" if named else "no key is named"
