@@ -1,8 +1,10 @@
 """The command line: `python -m mnist_sweep`. Hydra does the work; this file words its errors."""
 
+import argparse
 import errno
 import os
 import re
+import runpy
 import signal
 import sys
 import traceback
@@ -16,16 +18,22 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from mnist_sweep import __version__
+from mnist_sweep.blame import blamed, is_for_hydra, key_of, names, overrides_in, suspects
 from mnist_sweep.config_roots import register_recipes, todays
-from mnist_sweep.hydra_private import is_of_defaults_list, is_of_hydra
+from mnist_sweep.hydra_private import flag_names, is_of_defaults_list, is_of_hydra, parse_flags
 from mnist_sweep.output import lose_rather_than_fail
-from mnist_sweep.paths import CHECKPOINT, CONF, RECIPES, RESULT, RUN_OVERRIDES
+from mnist_sweep.paths import CHECKPOINT, CONF, PACKAGE, RECIPES, RESULT, RUN_HYDRA, RUN_OVERRIDES
 from mnist_sweep.search.plugin import SearchSweeper
+from mnist_sweep.usage import COMMANDS, PROGRAM, usage
 from mnist_sweep.whitelist import TARGETS
 
 EXIT_FAILURE, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
 
-UNWRITABLE = (errno.EACCES, errno.EEXIST, errno.ENOTDIR, errno.EROFS, errno.ENOSPC, errno.EFBIG)
+UNWRITABLE = (
+    *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EFBIG, errno.EDQUOT),
+    *(errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.ELOOP, errno.ENAMETOOLONG, errno.EINVAL),
+)
 
 LAUNCHERS = ("joblib", "submitit_local", "submitit_slurm", "ray")
 """Those of extras, which a machine may do without."""
@@ -38,7 +46,8 @@ OF_ANOTHER_SWEEPER = (
 )
 """What Hydra says where hydra.sweeper has a key that the chosen sweeper has not."""
 
-CONFIG_FLAGS = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn")
+ENTRY_POINTS = ("cli.py", "rerun.py")
+"""Files of this package whose frames are in every error's traceback."""
 
 
 class _SingleRunError(BaseException):
@@ -63,15 +72,28 @@ def app(cfg: DictConfig) -> float:
 
 def main() -> int:
     """Returns the exit code: 0, 1 for a failure, 2 for a mistake of the user's."""
+    if sys.argv[1:2] and sys.argv[1] in COMMANDS:
+        del sys.argv[0]
+        runpy.run_module(f"mnist_sweep.{sys.argv[0]}", run_name="__main__", alter_sys=True)
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises; it is worded here, once for all
     signal.signal(signal.SIGTERM, _interrupt)
     lose_rather_than_fail()
+    flags = argparse.Namespace()
     try:
+        flags = check_arguments(sys.argv[1:])
+        if flags.help or flags.version:
+            folders = [Path(flags.config_dir)] if flags.config_dir else []
+            print(usage(folders) if flags.help else f"mnist_sweep {__version__}\n", end="")
+            return 0
         sys.argv[1:] = [*map(todays, expand_resume(sys.argv[1:]))]
         Plugins.instance().register(SearchSweeper)
         register_recipes()
         app()
+    except SystemExit as ended:
+        if ended.code and flags.package is not None:  # which is not in the config, as Hydra said
+            return EXIT_USER_ERROR
+        raise
     except KeyboardInterrupt as interrupt:
         kept = "interrupted; finished epochs are kept: resume=<run dir> goes on"
         print(interrupt.args[0] if interrupt.args else kept, file=sys.stderr)
@@ -82,7 +104,7 @@ def main() -> int:
         if full_error:
             traceback.print_exception(error)
         message, code = word(error, sys.argv[1:])
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {' '.join(message.split())}", file=sys.stderr)
         return code
     return 0
 
@@ -114,33 +136,90 @@ def _check_single_run(cfg: DictConfig) -> None:
         )
 
 
+def check_arguments(arguments: list[str]) -> argparse.Namespace:
+    """Hydra's flags, and `version`.
+
+    Raises:
+        UserError: an argument is neither a flag nor KEY=VALUE, or a name here is no UTF-8.
+    """
+    from mnist_sweep.errors import UserError, did_you_mean
+
+    _check_encoding(arguments)
+    # Hydra would show its own, also for a beginning of the word.
+    others = [word for word in arguments if len(word) < 3 or not "--version".startswith(word)]
+    try:
+        flags, unknown = parse_flags(others)
+    except argparse.ArgumentError as error:
+        raise UserError(f"{error}; --help has the usage") from error
+    if unknown:
+        near = did_you_mean(unknown[0].partition("=")[0], flag_names())
+        raise UserError(f"{unknown[0]}: no such flag{near}; --help and --hydra-help list them")
+    flags.version = others != arguments
+    rerun = flags.experimental_rerun
+    if rerun is not None and not os.path.isfile(Path(rerun) / RUN_HYDRA):
+        raise UserError(
+            f"--experimental-rerun={rerun}: is no run directory (it has no {RUN_HYDRA}); "
+            f"{PROGRAM} rerun RUN runs one again"
+        )
+    for override in flags.overrides:
+        if override in COMMANDS:
+            raise UserError(f"{override}: comes first, as in {PROGRAM} {override} --help")
+        if "=" not in override and not override.startswith("~") and flags.info != "aliases":
+            near = did_you_mean(override, COMMANDS)
+            raise UserError(f"{override!r}: is no KEY=VALUE{near}; --help has the usage")
+    return flags
+
+
+def _check_encoding(arguments: list[str]) -> None:
+    """
+    Raises:
+        UserError: a name that goes into config files is no UTF-8, which they are written in; or
+            there is no current folder.
+    """
+    from mnist_sweep.errors import UserError
+
+    try:
+        folder = os.getcwd()
+    except FileNotFoundError as error:
+        raise UserError("the current folder is no more: go to another one") from error
+    data = os.environ.get("MNIST_SWEEP_DATA", "")
+    named = [("the current folder, ", folder), ("MNIST_SWEEP_DATA=", data)]
+    for before, name in [*named, *(("", argument) for argument in arguments)]:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            shown = name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+            raise UserError(
+                f"{before}{shown}: is no UTF-8, which config files and tables are written in; "
+                "use another name"
+            ) from error
+
+
 def expand_resume(arguments: list[str]) -> list[str]:
     """`resume=<run dir>` -> that run's overrides, to be run again in its directory.
 
     Raises:
         UserError: the directory is no run, the run is complete, or other overrides stand beside.
     """
-    given = [argument for argument in arguments if argument.startswith("resume=")]
-    if not given or given[-1] == "resume=null":
+    given = [a for a in arguments if key_of(a) == "resume" and "=" in a]
+    if not given or given[-1].endswith("resume=null"):
         return arguments
     from mnist_sweep.errors import UserError
     from mnist_sweep.runs.record import read_result
     from mnist_sweep.runs.saved import read_overrides, reason_of
 
-    directory = Path(given[-1].removeprefix("resume=").strip("'\""))
+    directory = Path(given[-1].partition("=")[2].strip("'\""))
     others = [
-        argument
-        for before, argument in zip(["", *arguments], arguments, strict=False)
-        if argument not in given
-        and not argument.startswith(("-", "hydra.", "hydra/"))
-        and before not in CONFIG_FLAGS
+        override
+        for override in overrides_in(arguments)
+        if override not in given and not is_for_hydra(override)
     ]
     if others:
         raise UserError(
             f"resume={directory} takes the run's own settings: leave out {' '.join(others)}"
         )
     saved = directory / RUN_OVERRIDES
-    if not saved.is_file():
+    if not os.path.isfile(saved):  # Path's own raises over a name that is too long
         raise UserError(
             f"resume={directory} is not a run directory (it has no {RUN_OVERRIDES}): "
             "give the path that the run printed as `run`"
@@ -171,9 +250,10 @@ def word(error: Exception, arguments: list[str]) -> tuple[str, int]:
     """One line that says what is wrong and what to do, and the exit code."""
     from hydra.errors import CompactHydraException
 
-    from mnist_sweep.errors import FailureError, UserError
+    from mnist_sweep.errors import FailureError, UserError, unforeseen
 
-    text = " ".join(str(error).split())
+    text = re.sub(r"^Error when parsing .*\n", "", str(error))  # lists the whole line
+    text = " ".join(text.split())
     if isinstance(error, UserError):
         return text, EXIT_USER_ERROR
     if isinstance(error, FailureError):
@@ -186,26 +266,51 @@ def word(error: Exception, arguments: list[str]) -> tuple[str, int]:
         return _unknown_key(found.group(1), arguments), EXIT_USER_ERROR
     if is_of_defaults_list(_raised_in(error)):  # of optimizer=3, and names no key
         for group, _, choice in (argument.partition("=") for argument in arguments):
-            if (CONF / group).is_dir() and not (CONF / group / f"{choice}.yaml").exists():
+            if (CONF / group).is_dir() and not os.path.exists(CONF / group / f"{choice}.yaml"):
                 return _unknown_choice(group, choice, ""), EXIT_USER_ERROR
     for pattern in OF_ANOTHER_SWEEPER:
         if found := re.search(pattern, text):
             return _of_another_sweeper(found["name"], found["key"]), EXIT_USER_ERROR
-    if isinstance(error, CompactHydraException | OmegaConfBaseException):
-        return text, EXIT_USER_ERROR
-    if isinstance(error, ValueError) and is_of_hydra(_raised_in(error)):
+    if isinstance(error, ValueError) and "--" in text and is_of_hydra(_raised_in(error)):
         return text, EXIT_USER_ERROR  # two of Hydra's flags that do not go together
+    if found := re.search(r"Cannot find primary config '([^']*)'", text):
+        name = f"--config-name={found.group(1)}"
+        return f"{name}: no such config; without the flag it is `config`", EXIT_USER_ERROR
+    if isinstance(error, CompactHydraException | OmegaConfBaseException):
+        return _with_key(text, arguments, blamed(error, arguments)), EXIT_USER_ERROR
     if isinstance(error, OSError) and error.errno in UNWRITABLE:
         where = f"{error.filename or 'the run directory'} cannot be written ({error.strerror})"
         remedy = "make room there, or set hydra.run.dir or hydra.sweep.dir to a place that can"
         return f"{where}: {remedy}", EXIT_USER_ERROR
-    return f"{type(error).__name__}: {text} (HYDRA_FULL_ERROR=1 shows where)", EXIT_FAILURE
+    if _is_of_the_line(error):
+        reason = f"{type(error).__name__}: {text}".strip(": ")
+        text = f"cannot be used ({reason}); --cfg hydra and --cfg job show what can"
+        about = blamed(error, arguments) or suspects(arguments)
+        return _with_key(text, arguments, about), EXIT_USER_ERROR
+    return unforeseen(error), EXIT_FAILURE
 
 
 def _raised_in(error: Exception) -> str:
     """The module whose code raised it."""
     frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return str(frames[-1].f_globals["__name__"]) if frames else ""
+    return str(frames[-1].f_globals.get("__name__", "")) if frames else ""
+
+
+def _is_of_the_line(error: Exception) -> bool:
+    """Whether Hydra came to grief over what the command line says, before any run began."""
+    files = [Path(frame.f_code.co_filename) for frame, _ in traceback.walk_tb(error.__traceback__)]
+    ran = [file for file in files if PACKAGE in file.parents and file.name not in ENTRY_POINTS]
+    in_plugin = any("hydra_plugins" in file.parts for file in files)
+    return not ran and not (in_plugin and isinstance(error, RuntimeError | OSError))
+
+
+def _with_key(text: str, arguments: list[str], about: list[str]) -> str:
+    """text, after the overrides that it is about if it names none."""
+    from mnist_sweep.errors import shortened
+
+    if any(names(text, override) for override in overrides_in(arguments)):
+        return text
+    return ": ".join([*filter(None, [", ".join(map(shortened, about))]), text])
 
 
 def _unknown_choice(group: str, choice: str, text: str) -> str:

@@ -29,7 +29,13 @@ IMAGE_SIZE = 28
 """Side of an image in pixels, in every data set."""
 NUM_CLASSES = 10
 
-Count = Annotated[int, Field(ge=1)]
+LARGEST = 2**53
+"""Whole numbers up to here are exact as floats, and fit into a tensor's index."""
+MOST_THREADS = 1024
+"""Beyond a few thousand, torch's thread pool ends the process."""
+
+Count = Annotated[int, Field(ge=1, le=LARGEST)]
+CountFromZero = Annotated[int, Field(ge=0, le=LARGEST)]
 Part = TypeVar("Part", bound="Schema")
 
 
@@ -82,9 +88,9 @@ class ProtocolConfig(Schema):
     """What is trained on, what chooses, and when the test set is looked at."""
 
     name: Literal["select", "final", "published"]
-    val_one_in: Annotated[int, Field(ge=2)] | None
+    val_one_in: Annotated[int, Field(ge=2, le=LARGEST)] | None
     """One training image in so many is held out for validation, the same share of each class."""
-    split_seed: Annotated[int, Field(ge=0)]
+    split_seed: CountFromZero
     train_first: Count | None
     """Use the first so many images of the training file only (R1 and R2 use 50,000 of 60,000)."""
 
@@ -124,7 +130,7 @@ class TrainerConfig(Schema):
     """CPU threads of this run; auto is what torch chooses (all cores, or OMP_NUM_THREADS)."""
     deterministic: bool
     """Let torch refuse operations that are not deterministic (a CPU run is bitwise either way)."""
-    checkpoint_every: Annotated[int, Field(ge=0)]
+    checkpoint_every: CountFromZero
     """Epochs between checkpoints for `resume`; 0 writes none."""
     limit_train: Count | None
     """Train on the first so many images only."""
@@ -134,15 +140,15 @@ class TrainerConfig(Schema):
     @field_validator("device")
     @classmethod
     def _is_device(cls, device: str) -> str:
-        if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+        if not re.fullmatch(r"auto|cpu|mps|cuda(:(0|[1-9][0-9]{0,2}))?", device):
             raise ValueError("use auto, cpu, cuda, cuda:<number> or mps")
         return device
 
     @field_validator("threads", mode="before")
     @classmethod
     def _is_thread_count(cls, threads: object) -> object:
-        if threads != "auto" and (type(threads) is not int or threads < 1):
-            raise ValueError("use auto, or a whole number from 1")
+        if threads != "auto" and (type(threads) is not int or not 1 <= threads <= MOST_THREADS):
+            raise ValueError(f"use auto, or a whole number from 1 to {MOST_THREADS}")
         return threads
 
 
@@ -204,7 +210,7 @@ def settings_of(config: Mapping[str, Any]) -> Settings:
             two choices do not go together.
     """
     try:
-        return Settings(**_without_leaves(config))
+        return Settings.model_validate(_without_leaves(config))
     except ValidationError as error:
         raise UserError(validation_message(error, "")) from error
 

@@ -201,6 +201,11 @@ def load(config: DataConfig, protocol: ProtocolConfig) -> Dataset:
         rest, held_out = stratified_one_in(labels, protocol.val_one_in, protocol.split_seed)
         val = Split(train.images, train.labels, train.index[held_out])
         train = Split(train.images, train.labels, train.index[rest])
+    if not len(train):
+        raise UserError(
+            f"protocol.train_first={protocol.train_first}: leaves no image to train on beside "
+            "those held out for validation; use more"
+        )
     return Dataset(name, train, val, test, mean, std)
 
 

@@ -2,8 +2,10 @@
 
 import argparse
 import difflib
+import io
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from typing import NoReturn
 
@@ -36,8 +38,18 @@ def validation_message(error: ValidationError, group: str) -> str:
             case "value_error" if isinstance(finding["input"], dict):
                 findings.append(problem)  # of several keys together; it names them
             case _:
-                findings.append(f"{key}={finding['input']}: {problem[0].lower()}{problem[1:]}")
+                value = shortened(finding["input"])
+                findings.append(f"{key}={value}: {problem[0].lower()}{problem[1:]}")
     return "; ".join(findings)
+
+
+def shortened(value: object) -> str:
+    """On one line, of no more than a line's length."""
+    try:
+        text = " ".join(str(value).split())
+    except ValueError:  # Python writes no whole number of so many digits
+        text = "(a number of thousands of digits)"
+    return text if len(text) <= 80 else f"{text[:60]}... ({len(text):,} characters)"
 
 
 class Parser(argparse.ArgumentParser):
@@ -49,6 +61,8 @@ class Parser(argparse.ArgumentParser):
 
 def exit_code(main: Callable[[], None]) -> int:
     """Runs a command; what it raises becomes one line on standard error and its exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # a path may have signs that it cannot show
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         main()
         sys.stdout.flush()
@@ -69,12 +83,23 @@ def exit_code(main: Callable[[], None]) -> int:
         print(f"error: {what} ({error.strerror or error}): choose another place", file=sys.stderr)
         _drop_output()
         return 2 if error.filename else 1
+    except Exception as error:
+        if os.environ.get("HYDRA_FULL_ERROR") == "1":
+            traceback.print_exc()
+        print(f"error: {unforeseen(error)}", file=sys.stderr)
+        return 1
     return 0
 
 
 def _drop_output() -> None:
     """What is still to be written; else Python's own end would raise over it again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def unforeseen(error: Exception) -> str:
+    """The line on an error that no code here foresaw."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text} (HYDRA_FULL_ERROR=1 shows where)"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

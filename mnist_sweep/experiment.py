@@ -13,7 +13,7 @@ from torch import nn
 
 from mnist_sweep.augment import Augmentation
 from mnist_sweep.config import Settings, settings_of
-from mnist_sweep.errors import UserError, validation_message
+from mnist_sweep.errors import UserError, shortened, validation_message
 from mnist_sweep.loggers import Logger
 from mnist_sweep.optimizers import Optimizer
 from mnist_sweep.schedulers import Plateau, Scheduler
@@ -53,11 +53,11 @@ def build_training(
     Raises:
         UserError: keys or values are wrong, or do not go with the protocol.
     """
-    optimizer: Optimizer = _leaf(config["optimizer"], "optimizer", Optimizer)
-    scheduler: Scheduler = _leaf(config["scheduler"], "scheduler", Scheduler)
+    optimizer: Optimizer = _leaf(_group(config, "optimizer"), "optimizer", Optimizer)
+    scheduler: Scheduler = _leaf(_group(config, "scheduler"), "scheduler", Scheduler)
     augmentation = tuple(
         _leaf(node, f"augmentation.{name}", Augmentation)
-        for name, node in config["augmentation"].items()
+        for name, node in _group(config, "augmentation").items()
     )
     _check_monitor(scheduler, config["protocol"]["name"])
     return optimizer, scheduler, augmentation
@@ -69,7 +69,7 @@ def build_model(config: Mapping[str, Any]) -> nn.Module:
     Raises:
         UserError: its keys or values are wrong, or do not make a net.
     """
-    model: nn.Module = _leaf(config["model"], "model", nn.Module)
+    model: nn.Module = _leaf(_group(config, "model"), "model", nn.Module)
     return model
 
 
@@ -79,14 +79,35 @@ def build_loggers(config: Mapping[str, Any]) -> dict[str, Logger]:
     Raises:
         UserError: keys or values are wrong, or a package that one needs is not here.
     """
-    nodes = config.get("logger", {})
+    if config.get("logger") is None:
+        return {}
+    nodes = _group(config, "logger")
     return {name: _leaf(node, f"logger.{name}", Logger) for name, node in nodes.items()}
+
+
+def _group(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """
+    Raises:
+        UserError: the group is gone, or replaced by a value.
+    """
+    if name not in config:
+        none = ", or augmentation=none" if name == "augmentation" else ""
+        raise UserError(f"{name}: missing; choose one of the group's files, {name}=CHOICE{none}")
+    node = config[name]
+    if not isinstance(node, dict):
+        raise UserError(
+            f"{name}={shortened(node)}: is no choice; choose one of the group's files with "
+            f"{name}=CHOICE"
+        )
+    return node
 
 
 def _leaf(node: Any, key: str, kind: Any) -> Any:
     """Calls the class that a config node names, with the node's values; it must be a `kind`."""
     if not isinstance(node, dict):
-        raise UserError(f"{key}={node}: is no choice; give it keys of its own, _target_ first")
+        raise UserError(
+            f"{key}={shortened(node)}: is no choice; give it keys of its own, _target_ first"
+        )
     values = dict(node)
     if "_target_" not in values:
         raise UserError(f"{key}._target_: missing; choose one of the group's files")
@@ -104,6 +125,8 @@ def _leaf(node: Any, key: str, kind: Any) -> Any:
         raise UserError(validation_message(error, key)) from error
     except (ValueError, TypeError) as error:
         raise UserError(f"{key}: {error}") from error
+    except (ArithmeticError, MemoryError, RuntimeError) as error:  # torch's, of a net too large
+        raise UserError(f"{key}: {shortened(error)}") from error
     if not isinstance(leaf, kind):
         raise UserError(
             f"{key}._target_={node.get('_target_')}: is no {kind.__name__}; "

@@ -3,10 +3,12 @@
 What imports Optuna does so when called, because the command line starts without it.
 """
 
+import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from hydra._internal.callbacks import Callbacks as Callbacks
+from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob
@@ -23,6 +25,21 @@ def raised_by(job: JobReturn) -> Exception | None:
     """What ended the job; reading its value would raise it."""
     value = job._return_value
     return value if isinstance(value, Exception) else None
+
+
+def parse_flags(arguments: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+    """Hydra's flags, with `overrides`; and what looks like a flag and is none.
+
+    Raises:
+        ArgumentError: a flag lacks its value, or has another than those it takes.
+    """
+    parser = get_args_parser()
+    parser.exit_on_error = False  # it would print its usage, which says nothing of ours
+    return parser.parse_known_intermixed_args(list(arguments))
+
+
+def flag_names() -> list[str]:
+    return [name for action in get_args_parser()._actions for name in action.option_strings]
 
 
 def is_of_defaults_list(module: str) -> bool:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from mnist_sweep.config import IMAGE_SIZE, BudgetConfig
-from mnist_sweep.errors import BudgetError
+from mnist_sweep.errors import BudgetError, UserError, shortened
 from mnist_sweep.models.blocks import GlobalAvgPool, GlobalMaxPool, ResidualUnit, Unit
 
 
@@ -86,6 +86,9 @@ def profile(model: nn.Module) -> Profile:
     """Costs of one (1, 28, 28) image's forward pass on a CPU; leaves the model as it was.
 
     A forward method must not branch on values, and pooling must be a module, not a function.
+
+    Raises:
+        UserError: a layer does not fit the image, or what the layers before made of it.
     """
     modes = {module: module.training for module in model.modules()}
     model.eval()
@@ -93,6 +96,9 @@ def profile(model: nn.Module) -> Profile:
         profiler = _Profiler(fx.GraphModule(model, _Tracer().trace(model)))
         with torch.no_grad():
             profiler.run(torch.zeros(1, 1, IMAGE_SIZE, IMAGE_SIZE))
+    except RuntimeError as error:
+        side = f"{IMAGE_SIZE}x{IMAGE_SIZE}"
+        raise UserError(f"model: takes no image of {side} ({shortened(error)})") from error
     finally:
         for module, training in modes.items():
             module.training = training

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from mnist_sweep.config import Count, Schema
+from mnist_sweep.config import Count, CountFromZero, Schema
 from mnist_sweep.metrics import EpochMetrics, Monitor
 
 Epochs = Annotated[float, Field(ge=0)]
@@ -82,7 +82,7 @@ class Plateau(Warmed):
     monitor: Monitor
     """A loss is better lower, an accuracy higher."""
     gamma: Annotated[float, Field(gt=0, lt=1)]
-    patience: Annotated[int, Field(ge=0)]
+    patience: CountFromZero
     """Epochs without improvement that are let pass."""
     threshold: Annotated[float, Field(ge=0, lt=1)]
     """Improvement that counts, as a share of the best so far."""

@@ -145,14 +145,16 @@ def settle(trainer: TrainerConfig, auto_threads: int | None = None) -> Machine:
     Raises:
         UserError: the device is not on this machine.
     """
-    device = torch.device(_best_device() if trainer.device == "auto" else trainer.device)
-    if device.type == "cuda":
+    name = _best_device() if trainer.device == "auto" else trainer.device
+    kind, _, number = name.partition(":")
+    if kind == "cuda":
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if (device.index or 0) >= count:
+        if int(number or 0) >= count:  # torch itself takes no number beyond 127
             raise UserError(
                 f"trainer.device={trainer.device}: torch finds {count} CUDA devices here; "
                 "use trainer.device=cpu or auto"
             )
+    device = torch.device(name)
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError("trainer.device=mps: not on this machine; use trainer.device=cpu or auto")
     own_choice = auto_threads or AUTO_THREADS

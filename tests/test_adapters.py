@@ -3,6 +3,7 @@
 When an update takes one away, these tests name the module to mend.
 """
 
+import argparse
 import ast
 import re
 import traceback
@@ -118,6 +119,16 @@ def test_an_error_over_a_choice_is_known_by_its_module(cli: Cli) -> None:
     with of_hydra("hydra._internal, where flags that do not go together are refused"):
         done = cli("--cfg", "job", "--multirun", "--info")
         assert (done.returncode, done.stderr[:7]) == (2, "error: "), done.stderr
+
+
+def test_hydras_flags_can_be_told_from_overrides() -> None:
+    with of_hydra("hydra._internal.utils.get_args_parser"):
+        flags, unknown = hydra_private.parse_flags(["-m", "a=1", "--nothing", "-p", "trainer"])
+        assert (flags.multirun, flags.package, flags.overrides) == (True, "trainer", ["a=1"])
+        assert unknown == ["--nothing"] and "--multirun" in hydra_private.flag_names()
+        for wrong in (["--cfg"], ["--cfg", "x"]):
+            with pytest.raises(argparse.ArgumentError):
+                hydra_private.parse_flags(wrong)
 
 
 @pytest.mark.parametrize(

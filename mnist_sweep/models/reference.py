@@ -1,8 +1,9 @@
 """The reference systems' nets: four families, nine parameterisations (see conf/model)."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
-from pydantic import validate_call
+from pydantic import Field, validate_call
 from torch import nn
 
 from mnist_sweep.config import NUM_CLASSES
@@ -23,11 +24,15 @@ class BlockCnn(nn.Sequential):
 
     @validate_call
     def __init__(
-        self, widths: Sequence[Sequence[Width]], dropout: Sequence[Probability], padding: Padding
+        self,
+        widths: Annotated[Sequence[Sequence[Width]], Field(min_length=1)],
+        dropout: Sequence[Probability],
+        padding: Padding,
     ) -> None:
         if len(dropout) != len(widths) - 1:
             raise ValueError(
-                f"dropout has {len(dropout)} values; {len(widths)} blocks need {len(widths) - 1}"
+                f"dropout has {len(dropout)} values; the {len(widths)} blocks of widths need "
+                f"{len(widths) - 1}"
             )
         super().__init__()
         channels = 1

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from mnist_sweep.config import Count, NotIn, Schema
+from mnist_sweep.config import Count, CountFromZero, NotIn, Schema
 from mnist_sweep.errors import UserError, validation_message
 
 ObjectiveName = Literal[
@@ -58,7 +58,7 @@ class SearchSettings(Schema):
     """Proposals rejected in a row (over budget, no valid net, seen before) before giving up."""
     skip_repeats: Annotated[bool, NotIn.STUDY]
     """Whether a configuration that the study has tried is not tried again."""
-    max_retries: Annotated[int, Field(ge=0), NotIn.STUDY]
+    max_retries: Annotated[CountFromZero, NotIn.STUDY]
     """New attempts at a trial that failed or whose worker died."""
     max_failure_rate: Annotated[float, Field(ge=0, le=1), NotIn.STUDY]
     """Share of this command's trials, of at least ten, that may fail before the sweep stops."""
@@ -96,6 +96,13 @@ class SearchSettings(Schema):
         if isinstance(value, str):
             return (value,)
         return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("study_name")
+    @classmethod
+    def _stays_in_its_folder(cls, name: str | None) -> str | None:
+        if name is not None and {".", ".."} & set(name.split("/")):
+            raise ValueError("a study lives in multirun/<study_name>: use a name without . or ..")
+        return name
 
     @field_validator("pruner", mode="before")
     @classmethod
