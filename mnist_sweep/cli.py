@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mnist_sweep.hydra_private import is_of_defaults_list, is_of_hydra
+from mnist_sweep.hydra_private import PastHydra, is_of_defaults_list, is_of_hydra
 from mnist_sweep.paths import CONF, RECIPE_PARTS, RESULT, RUN_OVERRIDES
 from mnist_sweep.search.plugin import SearchSweeper
 from mnist_sweep.whitelist import TARGETS
@@ -31,10 +31,6 @@ LAUNCHERS = ("joblib", "submitit_local", "submitit_slurm", "ray")
 CONFIG_FLAGS = ("--config-dir", "-cd", "--config-path", "-cp", "--config-name", "-cn")
 
 
-class _SingleRunError(BaseException):
-    """Carries a run's expected error past Hydra, which reports every `Exception` in its own way."""
-
-
 @hydra.main(config_path=str(CONF), config_name="config", execution_whitelist=TARGETS)
 def app(cfg: DictConfig) -> float:
     # Here, so that --help and --cfg import no torch.
@@ -46,7 +42,7 @@ def app(cfg: DictConfig) -> float:
     except (UserError, FailureError) as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise
-        raise _SingleRunError from error
+        raise PastHydra from error
 
 
 def main() -> int:
@@ -62,8 +58,8 @@ def main() -> int:
         kept = "interrupted; finished epochs are kept: resume=<run dir> goes on"
         print(interrupt.args[0] if interrupt.args else kept, file=sys.stderr)
         return EXIT_INTERRUPTED
-    except (Exception, _SingleRunError) as caught:
-        error = caught.__cause__ if isinstance(caught, _SingleRunError) else caught
+    except (Exception, PastHydra) as caught:
+        error = caught.__cause__ if isinstance(caught, PastHydra) else caught
         assert isinstance(error, Exception)
         if full_error:
             traceback.print_exception(error)

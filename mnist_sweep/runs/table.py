@@ -38,8 +38,9 @@ class ResultsTable:
             raise UserError(f"record.table={self.path} is no file: set record.table to one")
         self.lock = FileLock(whole.with_name(f".{whole.name}.lock"), poll_interval=LOCK_POLL_S)
 
-    def check(self) -> None:
-        """Whether a row could be appended now; changes nothing that is there.
+    def check(self, columns: Sequence[str] = ()) -> None:
+        """Whether a row could be appended now; changes nothing that is there. A new table gets
+        these columns at once, so that whoever reads it before the first row finds a table.
 
         Raises:
             UserError: the path is a directory, cannot be written, or holds another kind of table.
@@ -48,8 +49,11 @@ class ResultsTable:
             if self.path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.lock, self.path.open("ab"):
-                self._header()
+            with self.lock:
+                with self.path.open("ab"):
+                    header = self._header()
+                if columns and not header:
+                    write_whole(self.path, csv_lines([columns]))
         except OSError as error:
             raise self._unusable(error) from error
 
@@ -80,6 +84,13 @@ class ResultsTable:
                     os.fsync(file.fileno())
         except OSError as error:
             raise self._unusable(error) from error
+
+    def has(self, run_id: str) -> bool:
+        """Whether it may hold a row of this run; quicker than `rows`."""
+        try:
+            return run_id.encode() in self.path.read_bytes()
+        except OSError:  # of a table that is not there, or of which an append says what is wrong
+            return False
 
     def rows(self) -> list[dict[str, str]]:
         """Every whole row as text; lines that do not fit the header are left out."""

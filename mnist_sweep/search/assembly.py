@@ -59,10 +59,13 @@ def make_controller(
 
     name = settings.study_name or os.path.relpath(sweep_dir)
     seeds = tuple(base.seed + n for n in range(settings.replicates))
-    rows = Rows(Path(base.record.table), Records(name, Layout(sweep_dir, seeds), candidates))
+    layout = Layout(sweep_dir, seeds)
+    rows = Rows(Path(base.record.table), Records(name, layout, candidates))
 
     shared = in_common(settings, candidates.base, space.describe())
     study = open_study(name, settings, sweep_dir, shared)
+    if not study.get_trials(deepcopy=False):
+        layout.check_own(name)
     study.sampler = make_sampler(settings, candidates, len(study.get_trials(deepcopy=False)))
     if (pruner := make_pruner(settings)) is not None:
         study.pruner = pruner
