@@ -21,7 +21,13 @@ from omegaconf.errors import OmegaConfBaseException
 from mnist_sweep import __version__
 from mnist_sweep.blame import blamed, is_for_hydra, key_of, names, overrides_in, suspects
 from mnist_sweep.config_roots import register_recipes, todays
-from mnist_sweep.hydra_private import flag_names, is_of_defaults_list, is_of_hydra, parse_flags
+from mnist_sweep.hydra_private import (
+    PastHydra,
+    flag_names,
+    is_of_defaults_list,
+    is_of_hydra,
+    parse_flags,
+)
 from mnist_sweep.output import lose_rather_than_fail
 from mnist_sweep.paths import CHECKPOINT, CONF, PACKAGE, RECIPES, RESULT, RUN_HYDRA, RUN_OVERRIDES
 from mnist_sweep.search.plugin import SearchSweeper
@@ -50,10 +56,6 @@ ENTRY_POINTS = ("cli.py", "rerun.py")
 """Files of this package whose frames are in every error's traceback."""
 
 
-class _SingleRunError(BaseException):
-    """Carries a run's expected error past Hydra, which reports every `Exception` in its own way."""
-
-
 @hydra.main(config_path=str(CONF), config_name="config", execution_whitelist=TARGETS)
 def app(cfg: DictConfig) -> float:
     # Here, so that --help and --cfg import no torch.
@@ -67,7 +69,7 @@ def app(cfg: DictConfig) -> float:
     except (UserError, FailureError, OSError) as error:
         if HydraConfig.get().mode == RunMode.MULTIRUN:
             raise
-        raise _SingleRunError from error
+        raise PastHydra from error
 
 
 def main() -> int:
@@ -98,8 +100,8 @@ def main() -> int:
         kept = "interrupted; finished epochs are kept: resume=<run dir> goes on"
         print(interrupt.args[0] if interrupt.args else kept, file=sys.stderr)
         return EXIT_INTERRUPTED
-    except (Exception, _SingleRunError) as caught:
-        error = caught.__cause__ if isinstance(caught, _SingleRunError) else caught
+    except (Exception, PastHydra) as caught:
+        error = caught.__cause__ if isinstance(caught, PastHydra) else caught
         assert isinstance(error, Exception)
         if full_error:
             traceback.print_exception(error)

@@ -21,6 +21,11 @@ DEFAULTS_LIST = "hydra._internal.defaults_list"
 INTERNAL = "hydra._internal."
 
 
+class PastHydra(BaseException):
+    """Carries its cause past Hydra, which makes a warning of each `Exception` of a callback's, and
+    reports that of a run in its own way."""
+
+
 def raised_by(job: JobReturn) -> Exception | None:
     """What ended the job; reading its value would raise it."""
     value = job._return_value

@@ -24,6 +24,8 @@ MAIN_TABLE = OUTPUTS / RESULTS_TABLE
 RESULT = "result.json"
 HISTORY = "history.csv"
 CHECKPOINT = "checkpoint.pt"
+SO_FAR = "so_far.json"
+"""Beside the checkpoint, and removed with it: when the run began, and its seconds up to there."""
 MODEL = "model.pt"
 RUN_CONFIG = Path(".hydra") / "config.yaml"
 RUN_HYDRA = Path(".hydra") / "hydra.yaml"

@@ -28,7 +28,7 @@ from mnist_sweep.cli import EXIT_USER_ERROR, word
 from mnist_sweep.config import NotIn, resolved, settings_of
 from mnist_sweep.config_roots import register_recipes, todays
 from mnist_sweep.errors import FailureError, Parser, UserError, exit_code
-from mnist_sweep.hydra_private import Callbacks
+from mnist_sweep.hydra_private import Callbacks, PastHydra
 from mnist_sweep.identity import flat_config, keys
 from mnist_sweep.output import lose_rather_than_fail
 from mnist_sweep.paths import CONF, RUN_CONFIG
@@ -136,7 +136,11 @@ def _run(config: DictConfig, auto_threads: int | None) -> Exception | None:
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None
         callbacks = Callbacks(config)
-        callbacks.on_run_start(config=config, config_name="config")
+        try:
+            callbacks.on_run_start(config=config, config_name="config")
+        except PastHydra as refused:
+            assert isinstance(refused.__cause__, UserError)
+            return refused.__cause__
         done = run_job(
             task_function=task,
             config=config,

@@ -1,26 +1,35 @@
-"""Hydra callback of `-m` sweeps: overall progress, and a summary at the end."""
+"""Hydra callback: refuses a run or sweep that would write over another one; of `-m` sweeps, overall
+progress, and a summary at the end."""
 
 import math
 import time
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from mnist_sweep.hydra_private import raised_by
+from mnist_sweep.hydra_private import PastHydra, raised_by
 from mnist_sweep.paths import RESULTS_TABLE
+
+LOCAL_LAUNCHERS = ("basic", "joblib")
+"""Those whose jobs end with the command."""
 
 
 class SweepProgress(Callback):
     """One line before each job and one after each that failed; a table of the sweep at its end.
 
-    Also fetches the data before workers start, which do not download.
+    Also fetches the data before workers start, which do not download, and writes the rows of those
+    that were killed.
     """
 
     def __init__(self) -> None:
@@ -29,28 +38,35 @@ class SweepProgress(Callback):
         self.swept: list[str] = []
         self.one_by_one = True
 
-    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
-        from mnist_sweep.config import DataConfig
-        from mnist_sweep.data import fetch
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        """Before Hydra writes its files into the run's directory."""
         from mnist_sweep.errors import UserError
-        from mnist_sweep.runs.console import make_console, warn
 
-        self.start = time.time()
-        self.one_by_one = config.hydra.runtime.choices["hydra/launcher"] == "basic"
+        try:
+            _check_chdir(config)
+            _check_run_directory(config)
+        except UserError as error:
+            raise PastHydra from error
+        except OmegaConfBaseException:
+            pass  # Hydra comes upon it next, and says so
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        from mnist_sweep.errors import UserError
+
         sweeps = _discrete_sweeps(config)
         self.swept = list(sweeps)
         if not _is_search(config):  # which shows its own progress
             given = config.hydra.sweeper.get("n_trials")
             self.total = given or math.prod(map(len, sweeps.values()))
-        plain = OmegaConf.to_container(config.data, resolve=True)
-        assert isinstance(plain, dict)
-        for name in sweeps.get("data", [plain["name"]]):
-            try:
-                problem = fetch(DataConfig.model_validate({**plain, "name": name}))
-            except (UserError, ValidationError) as error:
-                problem = str(error)  # Hydra would swallow it; the jobs that need the set will fail
-            if problem:
-                warn(make_console(), f"no data={name}", problem)
+        try:
+            _check_chdir(config)
+            if self.total is not None:  # a search goes on with its directory
+                _check_job_directories(config, self.total)
+        except UserError as error:
+            raise PastHydra from error
+        self.start = time.time()
+        self.one_by_one = config.hydra.runtime.choices["hydra/launcher"] == "basic"
+        _fetch(config, sweeps)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         from mnist_sweep.runs.console import duration, make_console
@@ -78,11 +94,15 @@ class SweepProgress(Callback):
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
         from mnist_sweep.runs.console import duration, make_console, show_sweep
+        from mnist_sweep.runs.killed import leave_rows
         from mnist_sweep.runs.table import ResultsTable
 
-        if _is_search(config):
+        if _is_search(config) or not self.start:
             return
-        table = ResultsTable(Path(config.hydra.sweep.dir) / RESULTS_TABLE)
+        sweep_dir = Path(config.hydra.sweep.dir)
+        if config.hydra.runtime.choices["hydra/launcher"] in LOCAL_LAUNCHERS:
+            leave_rows(sweep_dir, self.start)
+        table = ResultsTable(sweep_dir / RESULTS_TABLE)
         rows = table.rows()
         if rows:
             console = make_console()
@@ -96,18 +116,87 @@ class SweepProgress(Callback):
             console.print(f"table    {table.path}", markup=False, soft_wrap=True)
 
 
+def _check_chdir(config: DictConfig) -> None:
+    """
+    Raises:
+        UserError: Hydra would change the folder, and every path would mean another place.
+    """
+    from mnist_sweep.errors import UserError
+
+    if config.hydra.job.chdir:
+        raise UserError(
+            "hydra.job.chdir=true: data, tables and run directories are named from the folder in "
+            "which the command was started; leave it out, and name a run's own directory as "
+            "${hydra:runtime.output_dir}"
+        )
+
+
+def _check_run_directory(config: DictConfig) -> None:
+    """
+    Raises:
+        UserError: it is another run's.
+    """
+    from mnist_sweep.config import resolved
+    from mnist_sweep.runs.directory import check_free
+
+    HydraConfig.instance().set_config(config)
+    if config.get("resume") is None:
+        own = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
+        check_free(Path(config.hydra.run.dir), resolved(own))
+
+
+def _check_job_directories(config: DictConfig, total: int) -> None:
+    """
+    Raises:
+        UserError: a job's directory is another run's, or another job's.
+    """
+    from mnist_sweep.runs.job_directories import check_job_directories
+
+    jobs = None
+    if config.hydra.runtime.choices["hydra/sweeper"] == "basic":
+        jobs = {
+            override.get_key_element(): list(override.sweep_string_iterator())
+            if override.is_discrete_sweep()
+            else [override.get_value_element_as_str()]
+            for override in _overrides(config)
+        }
+    check_job_directories(config, GlobalHydra.instance().config_loader(), total, jobs)
+
+
+def _fetch(config: DictConfig, sweeps: Mapping[str, Sequence[str]]) -> None:
+    """The data sets of all jobs."""
+    from mnist_sweep.config import DataConfig
+    from mnist_sweep.data import fetch
+    from mnist_sweep.errors import UserError
+    from mnist_sweep.runs.console import make_console, warn
+
+    plain = OmegaConf.to_container(config.data, resolve=True)
+    assert isinstance(plain, dict)
+    for name in sweeps.get("data", [plain["name"]]):
+        try:
+            problem = fetch(DataConfig.model_validate({**plain, "name": name}))
+        except (UserError, ValidationError) as error:
+            problem = str(error)  # Hydra would swallow it; the jobs that need the set will fail
+        if problem:
+            warn(make_console(), f"no data={name}", problem)
+
+
 def _is_search(config: DictConfig) -> bool:
     return bool(config.hydra.runtime.choices["hydra/sweeper"] == "search")
 
 
 def _discrete_sweeps(config: DictConfig) -> dict[str, list[str]]:
     """Swept key -> its values as text, of the command line and of `hydra.sweeper.params`."""
+    return {
+        str(override.get_key_element()): list(override.sweep_string_iterator())
+        for override in _overrides(config)
+        if override.is_discrete_sweep()
+    }
+
+
+def _overrides(config: DictConfig) -> list[Override]:
     parser = OverridesParser.create(config_loader=GlobalHydra.instance().config_loader())
     params = config.hydra.sweeper.get("params") or {}
     plain = {key: value for key, value in params.items() if not isinstance(value, DictConfig)}
     given = [f"{key}={value}" for key, value in plain.items()] + list(config.hydra.overrides.task)
-    return {
-        str(override.get_key_element()): list(override.sweep_string_iterator())
-        for override in parser.parse_overrides(given)
-        if override.is_discrete_sweep()
-    }
+    return parser.parse_overrides(given)

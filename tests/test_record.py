@@ -11,7 +11,7 @@ import re
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -363,7 +363,8 @@ def far_below_a_file(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("make", [a_directory, below_a_file, far_below_a_file])
 def test_a_table_that_cannot_be_a_file_is_said(make: Any, tmp_path: Path) -> None:
     table = ResultsTable(make(tmp_path))
-    for attempt in (table.check, lambda: table.append(record())):
+    attempts: list[Callable[[], None]] = [table.check, lambda: table.append(record())]
+    for attempt in attempts:
         with pytest.raises(UserError) as caught:
             attempt()
         message = str(caught.value)

@@ -1,5 +1,6 @@
 """Whole runs through the real command line: what they print, leave behind and survive."""
 
+import json
 import os
 import signal
 import subprocess
@@ -210,12 +211,25 @@ def test_an_ended_run_resumes_to_the_unbroken_result(
         [row] = read_table(tmp_path).to_dict("records")
         assert row["status"] == "interrupted" and 2 <= row["epochs_done"] < 14
 
+    if how == signal.SIGKILL:
+        so_far = json.loads((run_dir / "so_far.json").read_text())
+    else:
+        so_far = read_result(run_dir)
+    before = pd.read_csv(run_dir / "history.csv")
+    assert so_far["seconds"] > before.seconds.sum()
+
     resumed = cli(f"resume={run_dir.relative_to(tmp_path)}")
     assert resumed.returncode == 0, resumed.stderr
+    after = pd.read_csv(run_dir / "history.csv")
+    result = read_result(run_dir)
+    assert result["seconds"] > so_far["seconds"] + after.seconds[len(before) :].sum()
+    assert result["started"] == so_far["started"]
+    assert not (run_dir / "so_far.json").exists()
     unbroken = cli(*LONG)
     assert unbroken.returncode == 0, unbroken.stderr
     table = read_table(tmp_path)
     assert list(table.status) == ["completed", "completed"], "one row a run"
+    assert list(table.overrides) == [" ".join(LONG)] * 2
     assert table.run_dir[0] == str(run_dir.relative_to(tmp_path))
     [other_dir] = [path for path in run_dirs(tmp_path) if path != run_dir]
     ours, theirs = (

@@ -5,6 +5,7 @@ trials that were asked for, each of them trained once, with one row in each tabl
 """
 
 import csv
+import fcntl
 import json
 import os
 import random
@@ -27,6 +28,8 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist_sweep.paths import JOURNAL
+from mnist_sweep.runs.rebuild import rebuild
+from mnist_sweep.runs.table import ResultsTable
 from mnist_sweep.search.study.storage import open_storage
 from tests.conftest import TINY, environment, read_result, read_table
 from tests.postgres import IN_URL, PASSWORD, free_port, new_database, running_server, server_url
@@ -286,6 +289,17 @@ def check_books(search: Search, n_trials: int, replicates: int = 1) -> None:
         read_table(search.folder).sort_values("run_id", ignore_index=True),
         search.table().sort_values("run_id", ignore_index=True),
     )
+    check_rebuild(search)
+
+
+def check_rebuild(search: Search) -> None:
+    """What the run directories hold is what the table says of the runs that have one."""
+    again = ResultsTable(search.folder / "again" / "results.csv")
+    rebuild(again, [search.sweep_dir])
+    own = search.table()
+    rows = own[own.run_dir.notna()]
+    statuses = {row["run_id"]: row["status"] for row in again.rows()}
+    assert statuses == dict(zip(rows.run_id, rows.status, strict=True))
 
 
 def trained(search: Search) -> dict[Path, int]:
@@ -488,6 +502,98 @@ def test_a_controller_goes_on_alone_when_the_other_is_killed(shared: Search) -> 
     assert lost <= {trial.user_attrs.get("retry_of") for trial in shared.finished()}
     table = shared.table()
     assert list(table[table.trial.isin(lost)].status) == ["interrupted"] * 2
+
+
+@dataclass(frozen=True)
+class Asleep:
+    """A kind of search whose controller is put to sleep, with its workers or without."""
+
+    more: tuple[str, ...]
+    n_jobs: int = 1
+    with_workers: bool = True
+    replicates: int = 1
+
+
+ASLEEP = {
+    "pruner": Asleep(("hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_startup_trials=1")),
+    "plain": Asleep(()),
+    "rungs": Asleep(("hydra.sweeper.rungs=[2,4,12]",)),
+    "replicates": Asleep(("hydra.sweeper.replicates=2",), replicates=2),
+    "pool": Asleep((), n_jobs=2),
+    "controller alone": Asleep(("hydra/sweeper/pruner=median",), n_jobs=2, with_workers=False),
+    "grid": Asleep(("hydra/sweeper/sampler=grid", "optimizer.lr=choice(.01,.02,.03,.04)")),
+}
+
+
+def put_to_sleep(
+    search: Search, command: Command, others: list[psutil.Process]
+) -> list[psutil.Process]:
+    """Stops the controller, and these processes of its own, at a moment at which it has a trial
+    under way and holds no lock, for which another controller would have to wait."""
+    processes = [psutil.Process(command.pid), *others]
+    files = [search.journal, search.sweep_dir / ".results.csv.lock"]
+
+    def is_stopped() -> bool:
+        for process in processes:
+            process.suspend()
+        time.sleep(0.02)  # until it has
+        if search.running(command) and not any(map(is_locked, files)):
+            return True
+        for process in processes:
+            process.resume()
+        return False
+
+    wait_until(is_stopped, command)
+    return processes
+
+
+def is_locked(path: Path) -> bool:
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["pruner", *(pytest.param(k, marks=pytest.mark.slow) for k in ASLEEP if k != "pruner")],
+)
+def test_a_controller_that_slept_beyond_its_lease_gives_its_trials_up_and_goes_on(
+    search: Search, kind: str
+) -> None:
+    asleep = ASLEEP[kind]
+    search.arguments = [
+        *(LR, "trainer.epochs=12", "hydra.sweeper.n_trials=4", "hydra.sweeper.lease_s=1"),
+        *(f"hydra.sweeper.n_jobs={asleep.n_jobs}", *asleep.more),
+    ]
+    first = search.start()
+    wait_until(
+        lambda: any(
+            len(path.read_text().splitlines()) > 3
+            for path in search.sweep_dir.glob("**/history.csv")
+        ),
+        first,
+    )
+    asleep_now = put_to_sleep(search, first, first.tree() if asleep.with_workers else [])
+    taken = {trial.number for trial in search.running(first)}
+    assert taken, "it had none under way"
+
+    other = search.start()
+    wait_until(lambda: taken <= {t.user_attrs.get("retry_of") for t in search.trials()}, other)
+    if kind in ("plain", "grid"):  # it may wake up when all is done, or in the middle
+        assert other.wait() == 0, other
+    for process in asleep_now:
+        process.resume()
+    assert first.wait() == 0, first
+    assert other.wait() == 0, other
+    check_books(search, 4, asleep.replicates)
+    table = search.table()
+    assert set(table[table.trial.isin(taken)].status) <= {"interrupted", "completed"}
+    for number in taken:
+        assert "interrupted" in set(table[table.trial == number].status)
+        assert search.trials()[number].state == TrialState.FAIL
 
 
 def check_secret(search: Search) -> None:

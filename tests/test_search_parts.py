@@ -284,9 +284,66 @@ def test_a_trial_that_another_controller_ended_leaves_an_interrupted_row(tmp_pat
     parts = Parts(tmp_path)
     job = parts.begin()
     Ledger(parts.study, 60).fail(parts.trial(0), "interrupted", "its controller died")
-    parts.end(job)
+    assert parts.lifecycle.on_epoch(job, [])
+    assert parts.end(job) == Verdict(0, None)
     assert parts.written() == [("0", "interrupted")]
-    assert parts.trial(0).state == TrialState.FAIL
+    assert read_result(parts.layout.run_dir(0, 0)).status == "interrupted"
+    assert parts.trial(0).state == TrialState.FAIL and not parts.lifecycle.running
+
+
+def test_a_trial_that_another_controller_completed_stays_so(tmp_path: Path) -> None:
+    parts = Parts(tmp_path)
+    job = parts.begin()
+    record = parts.run(job)
+    other = Parts(tmp_path, study=parts.study)
+    other.recovery.abandon(other.trial(0), "its controller was asleep")
+    assert parts.lifecycle.take(Ended(job, record, None)) == Verdict(0, None)
+    assert parts.written() == [("0", "completed")]
+    assert read_result(parts.layout.run_dir(0, 0)).status == "completed"
+    assert parts.trial(0).state == TrialState.COMPLETE
+
+
+def test_rows_of_a_controller_that_was_killed_before_it_told_the_study_are_replaced(
+    tmp_path: Path,
+) -> None:
+    parts = Parts(tmp_path)
+    job = parts.begin()
+    record = parts.rows.records.missing(job, parts.trial(0).params, "completed", "")
+    record.val_acc, record.error = 0.5, None
+    taken = replace(record, status="interrupted")
+    leave(taken)
+    parts.rows.append([taken], replace=False)
+    assert parts.lifecycle.take(Ended(job, record, None)) == Verdict(0, None)
+    assert parts.written() == [("0", "completed")]
+    assert read_result(parts.layout.run_dir(0, 0)).status == "completed"
+    assert parts.trial(0).state == TrialState.COMPLETE
+
+
+def test_a_trial_that_has_ended_meanwhile_is_left_as_it_is(tmp_path: Path) -> None:
+    parts = Parts(tmp_path)
+    job = parts.begin()
+    before = parts.trial(0)
+    parts.end(job)
+    parts.recovery.abandon(before, "its controller died")
+    assert parts.written() == [("0", "completed")]
+    assert parts.trial(0).state == TrialState.COMPLETE
+
+
+def test_a_proposal_that_another_controller_ended_costs_nothing_but_itself(
+    tmp_path: Path,
+) -> None:
+    class Asleep(RandomSampler):
+        """While it chooses the first point, the trial is ended."""
+
+        def sample_independent(self, study: Study, trial: FrozenTrial, *args: Any) -> Any:
+            if trial.number == 0:
+                Ledger(study, 60).fail(trial, "interrupted", "its controller died")
+            return super().sample_independent(study, trial, *args)
+
+    parts = Parts(tmp_path, n_trials=2)
+    parts.study.sampler = Asleep(seed=0)
+    parts.controller(Instant(1, parts.run)).run()
+    assert [trial.state.name for trial in parts.ledger.trials()] == ["FAIL", *["COMPLETE"] * 2]
 
 
 # Proposals

@@ -15,7 +15,7 @@ from mnist_sweep.experiment import to_experiment
 from mnist_sweep.identity import config_hash, flat_config, keys
 from mnist_sweep.loggers import Loggers, RunStart
 from mnist_sweep.metrics import EpochMetrics
-from mnist_sweep.paths import CHECKPOINT, MODEL
+from mnist_sweep.paths import CHECKPOINT, HISTORY, MODEL, SO_FAR
 from mnist_sweep.profile import check_budget, profile
 from mnist_sweep.runs.console import (
     EpochLines,
@@ -27,7 +27,7 @@ from mnist_sweep.runs.console import (
 )
 from mnist_sweep.runs.history import write_history
 from mnist_sweep.runs.provenance import TrialInfo, new_record, peak_rss_mb
-from mnist_sweep.runs.resuming import take_over
+from mnist_sweep.runs.resuming import SoFar, take_over
 from mnist_sweep.train import save_whole, settle, train
 
 LOGGED_TAGS = (
@@ -35,6 +35,9 @@ LOGGED_TAGS = (
     *("study", "trial", "rung"),
 )
 """Columns of the results table that a tracker gets at the start, beside the config."""
+
+TO_GO_ON = (CHECKPOINT, SO_FAR)
+"""Files that a run needs no more once it has come to its end."""
 
 LOGGED_RESULTS = ("test_acc", "test_loss", "val_acc", "val_loss", "epochs_done", "seconds")
 
@@ -63,8 +66,13 @@ class Attempt:
         self.costs = profile(self.experiment.model)
         self.console = make_console()
         hydra = HydraConfig.get()
-        overrides = shlex.join(hydra.overrides.task)
+        # One that is resumed was begun with all others.
+        overrides = shlex.join(o for o in hydra.overrides.task if not o.startswith("resume="))
         self.record = new_record(self.config, hydra.runtime.choices, overrides, run_dir, info)
+        self.so_far = SoFar()
+        if self.experiment.settings.resume is not None:
+            self.so_far = SoFar.of(run_dir)
+            self.record.started = self.so_far.started or self.record.started
         self.record.num_params, self.record.macs = self.costs.num_params, self.costs.macs
         self.record.receptive_field = self.costs.receptive_field
         self.record.lr = self.experiment.optimizer.lr
@@ -83,7 +91,7 @@ class Attempt:
             self._train(in_sweep, on_epoch)
         except PrunedError as error:
             record.status, record.error = "pruned", str(error) or None
-            (self.run_dir / CHECKPOINT).unlink(missing_ok=True)
+            self._remove(*TO_GO_ON)
         except BudgetError as error:
             record.status, record.error = "infeasible", str(error)
             raise
@@ -97,7 +105,7 @@ class Attempt:
             record.status, record.error = "failed", f"{type(error).__name__}: {error}"
             raise
         finally:
-            record.seconds = time.perf_counter() - self.start
+            record.seconds = self._seconds()
             record.peak_rss_mb = peak_rss_mb()
             really_used = {**self.config["data"], "name": record.groups["data"]}
             record.config_hash = config_hash({**self.config, "data": really_used})
@@ -109,6 +117,9 @@ class Attempt:
         machine = settle(trainer, self.auto_threads)
         record.device, record.precision = str(machine.device), machine.precision
         record.threads = machine.threads
+        if settings.resume is None:
+            self._remove(HISTORY, *TO_GO_ON)  # of an earlier run in the same directory
+        SoFar(record.started, self._seconds()).note(self.run_dir)
         problem = None if in_sweep else fetch(settings.data)
         data = load(settings.data, settings.protocol).limited(
             trainer.limit_train, trainer.limit_val
@@ -131,14 +142,13 @@ class Attempt:
             show_profile(console, self.costs, settings.budget)
 
         checkpoint = self.run_dir / CHECKPOINT
-        if settings.resume is None:
-            checkpoint.unlink(missing_ok=True)  # of an earlier run in the same directory
         if self.earlier is not None and take_over(self.earlier, checkpoint, self.config, data):
             console.print(f"resumes {self.earlier.name}, which was cut short")
 
         def on_epoch(history: list[EpochMetrics]) -> None:
             record.learn(history)
             write_history(self.run_dir, history)
+            SoFar(record.started, self._seconds()).note(self.run_dir)
             lines.epoch(history)
             self.loggers.epoch(history)
             after_epoch(history)
@@ -171,7 +181,15 @@ class Attempt:
         record.val_acc, record.val_loss = chosen.val_acc, chosen.val_loss
         record.val_acc_raw, record.val_loss_raw = chosen.val_acc_raw, chosen.val_loss_raw
         save_whole(result.weights, self.run_dir / MODEL)
-        checkpoint.unlink(missing_ok=True)
+        self._remove(*TO_GO_ON)
+
+    def _seconds(self) -> float:
+        """Of all processes of the run, up to now."""
+        return self.so_far.seconds + time.perf_counter() - self.start
+
+    def _remove(self, *names: str) -> None:
+        for name in names:
+            (self.run_dir / name).unlink(missing_ok=True)
 
     def _log_start(self) -> RunStart:
         row = self.record.row()

@@ -59,7 +59,7 @@ class RunRecord:
     """protocol=published only: the best epoch's, picked on test. Not a result; never rank by it."""
     test_peak_epoch: int | None = None
     seconds: float | None = None
-    """Of the whole run in its last process, loading and evaluation included."""
+    """Of the whole run in all its processes, loading and evaluation included."""
     train_seconds: float | None = None
     images_per_s: float | None = None
     peak_rss_mb: float | None = None
@@ -90,6 +90,10 @@ class RunRecord:
         for name, value in asdict(self).items():
             flat.update(value if name == "groups" else {name: value})
         return flat
+
+    @property
+    def columns(self) -> list[str]:
+        return list(self.row())
 
     @classmethod
     def from_row(cls, row: dict[str, Any]) -> "RunRecord":

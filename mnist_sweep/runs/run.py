@@ -18,9 +18,11 @@ from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.paths import RESULT, RESULTS_TABLE
 from mnist_sweep.runs.attempt import Attempt
 from mnist_sweep.runs.console import show_result, warn
+from mnist_sweep.runs.directory import check_free, held
+from mnist_sweep.runs.interrupts import taken_once
 from mnist_sweep.runs.provenance import TrialInfo
 from mnist_sweep.runs.record import RunRecord, write_result
-from mnist_sweep.runs.resuming import check_same_config
+from mnist_sweep.runs.resuming import check_resumable
 from mnist_sweep.runs.table import ResultsTable
 
 
@@ -50,19 +52,22 @@ def run(cfg: DictConfig, auto_threads: int | None = None) -> float:
             f"{hydra.runtime.choices['hydra/sweeper']} has nothing to go by: use protocol=select"
         )
     if settings.resume is not None:
-        check_same_config(attempt.config, run_dir)
+        check_resumable(attempt.config, run_dir)
+    elif in_sweep:  # a single run's was looked at before Hydra wrote anything there
+        check_free(run_dir)
     _check_writable(run_dir)
     tables = [ResultsTable(Path(settings.record.table))]
     sweep_dir = Path(hydra.sweep.dir) if in_sweep else run_dir.parent
     sweep_table = ResultsTable(sweep_dir / RESULTS_TABLE)
     if in_sweep or (settings.resume is not None and sweep_table.path.exists()):
         tables.append(sweep_table)
-    for table in tables:
-        table.check()
-
     record = attempt.record
-    replace = settings.resume is not None or (run_dir / RESULT).exists()
-    with closing(attempt):
+    for table in tables:
+        table.check(record.columns)
+
+    with held(run_dir), taken_once(), closing(attempt):
+        if settings.resume is None and (run_dir / RESULT).exists():
+            attempt.console.print("anew    the run that was cut short here begins again")
         try:
             attempt.train(in_sweep=in_sweep)
         except BudgetError as error:
@@ -70,7 +75,7 @@ def run(cfg: DictConfig, auto_threads: int | None = None) -> float:
                 raise
             warn(attempt.console, "over budget", str(error))
         finally:
-            _leave(record, run_dir, tables, replace=replace)
+            _leave(record, run_dir, tables)
             show_result(attempt.console, record, settings.record.table)
     if record.status == "diverged" and not in_sweep:
         raise DivergedError(str(record.error))
@@ -82,26 +87,39 @@ def run_trial(
 ) -> RunRecord:
     """One run of a search: trains what `cfg` says and leaves result.json, but no row.
 
-    What goes wrong is in the record, whose row is the search's to write. on_epoch: as of `train`;
-    may raise PrunedError.
+    What goes wrong is in the record, whose row is the search's to write. A result.json that another
+    controller has left meanwhile, because this one was asleep, stays. on_epoch: as of `train`; may
+    raise PrunedError.
 
     Raises:
         KeyboardInterrupt: it was told to stop; result.json says so.
     """
     run_dir = Path(HydraConfig.get().runtime.output_dir)
     attempt = Attempt(cfg, run_dir, info)
+    before = _version(run_dir / RESULT)
     with closing(attempt):
         try:
             attempt.train(in_sweep=True, on_epoch=on_epoch)
         except Exception:  # it is in the record; HYDRA_FULL_ERROR has the rest
             traceback.print_exc()
         finally:
-            write_result(run_dir, attempt.record)
+            if _version(run_dir / RESULT) == before:
+                write_result(run_dir, attempt.record)
     return attempt.record
 
 
-def _leave(record: RunRecord, run_dir: Path, tables: list[ResultsTable], *, replace: bool) -> None:
-    """Writes result.json and the rows, each even where another cannot be written."""
+def _version(path: Path) -> tuple[int, int] | None:
+    """Another one whenever the file is written whole; None where there is none."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def _leave(record: RunRecord, run_dir: Path, tables: list[ResultsTable]) -> None:
+    """Writes result.json and the rows, each even where another cannot be written. A row of the run
+    that is there, of when it was cut short or of a directory that was deleted, is replaced."""
     problems: list[Exception] = []
     try:
         write_result(run_dir, record)
@@ -109,7 +127,7 @@ def _leave(record: RunRecord, run_dir: Path, tables: list[ResultsTable], *, repl
         problems.append(error)
     for table in tables:
         try:
-            table.append(record, replace=replace)
+            table.append(record, replace=table.has(record.run_id))
         except UserError as error:
             problems.append(error)
     if problems:

@@ -52,8 +52,9 @@ class ResultsTable:
             raise UserError(f"record.table={self.path} is no file: set record.table to one")
         self.lock = FileLock(whole.with_name(f".{whole.name}.lock"), poll_interval=LOCK_POLL_S)
 
-    def check(self) -> None:
-        """Whether a row could be appended now; changes nothing that is there.
+    def check(self, columns: Sequence[str] = ()) -> None:
+        """Whether a row could be appended now; changes nothing that is there. A new table gets
+        these columns at once, so that whoever reads it before the first row finds a table.
 
         Raises:
             UserError: the path is a directory, cannot be written, or holds another kind of table.
@@ -66,9 +67,11 @@ class ResultsTable:
             with self.lock:
                 if not self.path.exists():
                     tempfile.TemporaryFile(dir=self.path.resolve().parent).close()
-                    return
-                with self.path.open("ab"):
-                    self._sheet()
+                else:
+                    with self.path.open("ab"):
+                        columns = () if self._sheet().header else columns
+                if columns:
+                    write_whole(self.path, csv_lines([columns]))
         except OtherFormError as error:
             raise self._refused(error) from error
         except OSError as error:
@@ -99,6 +102,13 @@ class ResultsTable:
             raise self._refused(error) from error
         except OSError as error:
             raise self.unwritable(error, "brings the row, which the run's directory has") from error
+
+    def has(self, run_id: str) -> bool:
+        """Whether it may hold a row of this run; quicker than `rows`."""
+        try:
+            return run_id.encode() in self.path.read_bytes()
+        except OSError:  # of a table that is not there, or of which an append says what is wrong
+            return False
 
     def rows(self) -> list[dict[str, str]]:
         """Every whole row as text; lines that do not fit the header are left out. Of another kind

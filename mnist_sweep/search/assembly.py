@@ -62,13 +62,16 @@ def make_controller(
 
     name = settings.study_name or os.path.relpath(sweep_dir)
     seeds = tuple(base.seed + n for n in range(settings.replicates))
-    rows = Rows(Path(base.record.table), Records(name, Layout(sweep_dir, seeds), candidates))
+    layout = Layout(sweep_dir, seeds)
+    rows = Rows(Path(base.record.table), Records(name, layout, candidates))
 
     pruner = make_pruner(settings)
     make_sampler(settings, candidates, 0)  # what is wrong with it is said before there is a study
     shared = in_common(settings, candidates.base, space.describe())
     storage = open_storage(settings.storage, sweep_dir)
     study = open_study(name, storage, settings, shared)
+    if not study.get_trials(deepcopy=False):
+        layout.check_own(name)
     study.sampler = make_sampler(settings, candidates, len(study.get_trials(deepcopy=False)))
     if pruner is not None:
         study.pruner = pruner

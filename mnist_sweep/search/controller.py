@@ -6,6 +6,8 @@ Runs one sweep, alone or beside other controllers on the same study.
 import time
 from contextlib import suppress
 
+from optuna.exceptions import UpdateFinishedTrialError
+
 from mnist_sweep.search.display.progress import Progress
 from mnist_sweep.search.display.summary import Summary
 from mnist_sweep.search.engines.engine import Engine
@@ -105,14 +107,23 @@ class Controller:
         """Gives every free worker a run, as far as there are trials to begin."""
         self.ledger.queue_retries()
         while self.engine.has_room and not self.interrupts.is_stopping and not self._is_late:
-            match self.proposer.propose():
-                case None:
+            try:
+                if not self._offer():
                     return
-                case Accepted() as accepted:
-                    self.rows.flush()
-                    self.engine.submit(self.lifecycle.begin(accepted))
-                case Rejected() as rejected:
-                    self._reject(rejected)
+            except UpdateFinishedTrialError:  # by another controller, while this one was asleep
+                continue
+
+    def _offer(self) -> bool:
+        """Gives a worker the next point, if it is one to train; False if there is none to try."""
+        match self.proposer.propose():
+            case None:
+                return False
+            case Accepted() as accepted:
+                self.rows.flush()
+                self.engine.submit(self.lifecycle.begin(accepted))
+            case Rejected() as rejected:
+                self._reject(rejected)
+        return True
 
     def _reject(self, rejected: Rejected) -> None:
         self.rows.reject(rejected.trial, rejected.candidate, rejected.reason)

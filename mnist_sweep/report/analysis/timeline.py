@@ -13,7 +13,7 @@ PAUSE_S = 10.0
 
 @dataclass(frozen=True)
 class TimelineBar:
-    """A run. Its length is that of its last process."""
+    """A run. Its length is that of all its processes together."""
 
     run_id: str
     name: str

@@ -60,7 +60,7 @@ HINTS = {
     "val_acc_raw": "of the weights that the optimizer steps on, not averaged",
     "test_acc_raw": "of the weights that the optimizer steps on, not averaged",
     "macs": "multiply-accumulates of one image's forward pass",
-    "seconds": "of the whole run in its last process",
+    "seconds": "of the whole run in all its processes",
     "started": "UTC",
     "config_hash": "equal for runs that differ in nothing but the seed",
     "receptive_field": "pixels along a side",

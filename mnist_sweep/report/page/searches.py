@@ -134,7 +134,7 @@ def timeline_words(info: TimelineInfo) -> str:
     return (
         f"{counted(number, 'run')}{last} in {duration(info.span_s)}, up to "
         f"{counted(info.workers, 'worker')} at once, which were busy {info.busy:.0%} of that time. "
-        "A bar is a run, its length the seconds of its last process."
+        "A bar is a run, its length the seconds of all its processes."
     )
 
 

@@ -55,8 +55,8 @@ class Candidates:
         self.composer = composer
         self.space = space
         self.fitter = fitter
-        self.base, _ = composer.task(space.fixed)
-        """The configuration of the fixed overrides alone."""
+        self.base, self.base_choices = composer.task(space.fixed)
+        """The configuration of the fixed overrides alone, and its choice of each group."""
 
     def make(self, params: Mapping[str, Any]) -> Candidate:
         """

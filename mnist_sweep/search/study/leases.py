@@ -18,6 +18,9 @@ from optuna.trial import FrozenTrial
 
 from mnist_sweep.search.study.attributes import CONTROLLER
 
+STOPPED = (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+"""A process that may never go on, and has its lease until then, as one on another machine."""
+
 LEASE = "controller:"
 """Prefix of the study's attributes that hold the leases."""
 
@@ -117,9 +120,11 @@ class Leases:
         if lease.host == self.lease.host:
             try:
                 process = psutil.Process(lease.pid)
-                if process.status() == psutil.STATUS_ZOMBIE:
+                status = process.status()
+                if status == psutil.STATUS_ZOMBIE:
                     return False
-                if abs(process.create_time() - lease.created) < 1:
+                is_it = abs(process.create_time() - lease.created) < 1
+                if is_it and status not in STOPPED:
                     return True
             except psutil.NoSuchProcess:
                 return False

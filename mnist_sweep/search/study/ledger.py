@@ -7,7 +7,8 @@ may be killed at any moment. What keeps the totals exact, with nothing but Optun
   lower numbers are finished, running or waiting. Numbers are handed out one by one by the storage,
   and a trial that has failed or been rejected stays so; so there are never too many.
 - A controller renews a lease. A running trial whose controller is gone is lost: it is failed, which
-  the storage lets only one controller do, and tried again under a new number.
+  the storage lets only one controller do, and tried again under a new number. A controller that was
+  asleep for longer than its lease finds its trial ended so, and gives it up.
 - A trial that is to be tried again says so itself; whoever comes by queues it. If two do, the
   lower number counts.
 """
@@ -122,6 +123,11 @@ class Ledger:
             self.tell(trial, TrialState.PRUNED)
         else:
             self.tell(trial, TrialState.FAIL)
+
+    def has_ended(self, number: int) -> bool:
+        """Whether the trial is nobody's any more. One that this controller trains may have been
+        ended by another, if this one was asleep for longer than its lease."""
+        return self.trials()[number].state.is_finished()
 
     def tell(
         self,

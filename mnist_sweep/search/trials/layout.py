@@ -29,6 +29,23 @@ class Layout:
     def is_begun(self, trial: int) -> bool:
         return any(self.run_dir(trial, seed).exists() for seed in self.seeds)
 
+    def check_own(self, study: str) -> None:
+        """For a study that is new: its trials would take the places of these runs.
+
+        Raises:
+            UserError: runs of another sweep lie here.
+        """
+        folders = (folder for folder in self.sweep_dir.glob("*") if folder.name.isdecimal())
+        for path in (path for folder in folders for path in folder.rglob(RESULT)):
+            record = read_result(path.parent)
+            if record.study != study:
+                whose = f"study {record.study}" if record.study else "another sweep"
+                raise UserError(
+                    f"hydra.sweep.dir={self.sweep_dir} holds runs of {whose} ({path.parent}): "
+                    "give this search another hydra.sweep.dir or hydra.sweeper.study_name; a run "
+                    f"that was cut short goes on by resume={path.parent}"
+                )
+
     def results(self, trial: int) -> dict[int, RunRecord]:
         """Seed -> the record of its run, of those that left one. A damaged one is as good as none:
         the run is trained again."""

@@ -7,11 +7,12 @@ begin -> a run ends -> with more seeds to come         the next seed's run
 
 from dataclasses import dataclass
 
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.runs.provenance import TrialInfo
-from mnist_sweep.runs.record import RunRecord
+from mnist_sweep.runs.record import RunRecord, Status
 from mnist_sweep.search.engines.job import Ended, Job
 from mnist_sweep.search.objectives import Objectives
 from mnist_sweep.search.points.proposing import Accepted
@@ -26,9 +27,11 @@ from mnist_sweep.search.study.attributes import (
 )
 from mnist_sweep.search.study.ledger import Ledger
 from mnist_sweep.search.trials.pruning import is_hopeless, is_promoted
-from mnist_sweep.search.trials.records import leave
+from mnist_sweep.search.trials.records import is_left, leave
 from mnist_sweep.search.trials.rows import Rows
 from mnist_sweep.search.trials.running import RunningTrial
+
+GIVEN_UP = "its controller was asleep for longer than its lease; it is tried again"
 
 
 @dataclass(frozen=True)
@@ -97,13 +100,19 @@ class Lifecycle:
         return Job(info, tuple(overrides), self.layout.subdir(running.number, seed))
 
     def on_epoch(self, job: Job, history: list[EpochMetrics]) -> bool:
-        """Whether the pruner would end the run. It goes by the first seed, where there are more."""
+        """Whether the run is to end: the pruner would end it, or another controller has ended the
+        trial. The pruner goes by the first seed, where there are more."""
         running = self.running[job.info.trial]
+        if self.ledger.has_ended(running.number):
+            return True
         if self.settings.pruner is None or running.records:
             return False
         told, running.told = running.told, len(history)  # several are new where a run is resumed
         objective = self.objectives.names[0]
-        return is_hopeless(running.trial, objective, history, told, running.epochs)
+        try:
+            return is_hopeless(running.trial, objective, history, told, running.epochs)
+        except UpdateFinishedTrialError:  # just now
+            return True
 
     def take(self, ended: Ended) -> Job | Verdict:
         """What follows from the end of a run: the trial's next run, or its own end."""
@@ -112,7 +121,15 @@ class Lifecycle:
         if record is None:
             params, error = running.trial.params, str(ended.error)
             record = self.records.missing(ended.job, params, "failed", error)
-            leave(record)
+        try:
+            if not self.ledger.has_ended(running.number):
+                return self._go_on(running, record)
+        except UpdateFinishedTrialError:  # just now
+            pass
+        with self.rows.alone():
+            return self._give_up(running, record)
+
+    def _go_on(self, running: RunningTrial, record: RunRecord) -> Job | Verdict:
         running.records[record.run_id] = record
         if record.status == "pruned":
             return self._conclude(running, TrialState.PRUNED)
@@ -138,30 +155,56 @@ class Lifecycle:
             running.rung += 1
             running.records = {}  # the next rung's take their place
             return self._next_run(running)
-        for record in running.records.values():
-            record.status = "pruned"
-            leave(record)
         return self._conclude(running, TrialState.PRUNED)
 
     def _conclude(
         self, running: RunningTrial, state: TrialState, value: list[float] | None = None
     ) -> Verdict:
         """Row first: a trial that the study knows to have ended has its row."""
-        del self.running[running.number]
         records = list(running.records.values())
-        self.rows.append(records, replace=running.replaces)
-        if not self.ledger.tell(running.trial, state, value):
-            for record in records:
-                record.status, record.error = "interrupted", "another controller took it for dead"
-            self.rows.append(records, replace=True)
-        return Verdict(running.number, None)
+        with self.rows.alone():
+            if not self.ledger.has_ended(running.number):
+                self._write(running, "pruned" if state == TrialState.PRUNED else "completed")
+                if self.ledger.tell(running.trial, state, value):
+                    del self.running[running.number]
+                    return Verdict(running.number, None)
+            return self._give_up(running, records[-1])
 
     def _fail(self, running: RunningTrial, record: RunRecord) -> Verdict:
-        del self.running[running.number]
-        self.rows.append(list(running.records.values()), replace=running.replaces)
         attempt = running.trial.user_attrs.get(ATTEMPT, 0)
         retry = record.status == "failed" and attempt < self.settings.max_retries
-        self.ledger.fail(
-            running.trial, record.status, str(record.error), **{RETRY: retry, ATTEMPT: attempt}
-        )
+        attrs = {RETRY: retry, ATTEMPT: attempt}
+        with self.rows.alone():
+            if self.ledger.has_ended(running.number):
+                return self._give_up(running, record)
+            self._write(running)
+            self.ledger.fail(running.trial, record.status, str(record.error), **attrs)
+        del self.running[running.number]
         return Verdict(running.number, str(record.error))
+
+    def _write(self, running: RunningTrial, status: Status | None = None) -> None:
+        """result.json and rows of the trial's runs. status: of all of them, unless it stays.
+
+        Where result.json is not as the run left it, the run left none, or another controller took
+        this one for dead and was itself ended before it told the study: it may have written rows.
+        """
+        is_others = False
+        for record in running.records.values():
+            is_as_left = is_left(record)
+            is_others |= not is_as_left
+            if status is not None and record.status != status:
+                record.status, is_as_left = status, False
+            if not is_as_left:
+                leave(record)
+        records = list(running.records.values())
+        self.rows.append(records, replace=running.replaces or is_others)
+
+    def _give_up(self, running: RunningTrial, record: RunRecord) -> Verdict:
+        """Leaves the trial as another controller ended it while this one was asleep for longer than
+        its lease. record: of the run that it has just made."""
+        del self.running[running.number]
+        if self.ledger.trials()[running.number].state == TrialState.FAIL:
+            record.status, record.error = "interrupted", GIVEN_UP
+            leave(record)
+            self.rows.append([record], replace=True)
+        return Verdict(running.number, None)

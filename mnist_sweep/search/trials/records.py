@@ -5,8 +5,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mnist_sweep.errors import UserError
 from mnist_sweep.runs.provenance import TrialInfo, new_record
-from mnist_sweep.runs.record import RunRecord, Status, write_result
+from mnist_sweep.runs.record import RunRecord, Status, read_result, write_result
 from mnist_sweep.search.engines.job import Job
 from mnist_sweep.search.points.candidate import Candidate, Candidates
 from mnist_sweep.search.trials.layout import Layout
@@ -19,6 +20,12 @@ class Records:
         self.study = study
         self.layout = layout
         self.candidates = candidates
+
+    @property
+    def columns(self) -> list[str]:
+        """Of the rows that this search will write."""
+        config, choices = self.candidates.base, self.candidates.base_choices
+        return new_record(config, choices, "", self.layout.sweep_dir).columns
 
     def rejected(self, trial: int, candidate: Candidate, error: str) -> RunRecord:
         """Of a point that was not trained; it has no run directory."""
@@ -45,6 +52,15 @@ def _record(
         record.macs = candidate.costs.macs
         record.receptive_field = candidate.costs.receptive_field
     return record
+
+
+def is_left(record: RunRecord) -> bool:
+    """Whether its directory has a result.json that says so: no other controller has written there
+    since."""
+    try:
+        return read_result(Path(record.run_dir)).status == record.status
+    except UserError:
+        return False
 
 
 def leave(record: RunRecord) -> None:

@@ -40,7 +40,7 @@ class Recovery:
     def recover(self) -> None:
         """Takes over what controllers that are gone were running."""
         for trial in self.ledger.lost():
-            self.abandon(trial, "its controller died")
+            self.abandon(trial, "its controller died, or was asleep for longer than its lease")
         self.ledger.queue_retries()
 
     def write_rejected(self) -> None:
@@ -55,6 +55,11 @@ class Recovery:
 
     def abandon(self, trial: FrozenTrial, why: str) -> None:
         """Ends a trial that nobody runs any more: as it ended, if it did, else to be retried."""
+        with self.rows.alone():
+            if not self.ledger.has_ended(trial.number):  # nor did its controller wake up meanwhile
+                self._end(trial, why)
+
+    def _end(self, trial: FrozenTrial, why: str) -> None:
         found = self.layout.results(trial.number)
         if CONFIG not in trial.user_attrs:
             self._forget(trial, list(found.values()), why)

@@ -1,6 +1,7 @@
 """A search's rows in the results tables: of trained runs in both, of rejected points in its own."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from mnist_sweep.paths import RESULTS_TABLE
@@ -26,7 +27,14 @@ class Rows:
         self.tables = (ResultsTable(main_table), self.own)
         self.waiting: list[RunRecord] = []
         for table in self.tables:
-            table.check()
+            table.check(records.columns)
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """No other controller is in here: what a trial's end is, in study, rows and result.json, is
+        settled by one at a time."""
+        with self.own.lock:
+            yield
 
     def append(self, records: Sequence[RunRecord], *, replace: bool) -> None:
         """Rows of trained runs. replace: in the place of older rows of the same runs."""
