@@ -16,9 +16,11 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mnist_sweep.hydra_private import is_of_defaults_list, is_of_hydra
+from mnist_sweep.hydra_private import is_of_defaults_list, is_of_hydra, use_loader
 from mnist_sweep.paths import CONF, RECIPE_PARTS, RESULT, RUN_OVERRIDES
 from mnist_sweep.search.plugin import SearchSweeper
+from mnist_sweep.search.study.credentials import hide_in_arguments
+from mnist_sweep.vault import scrubbed
 from mnist_sweep.whitelist import TARGETS
 
 EXIT_FAILURE, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
@@ -55,7 +57,9 @@ def main() -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises; it is worded here, once for all
     signal.signal(signal.SIGTERM, _interrupt)
     try:
-        sys.argv[1:] = expand_resume(sys.argv[1:])
+        _look_for_modules_here()
+        sys.argv[1:] = expand_resume(hide_in_arguments(sys.argv[1:]))
+        use_loader()
         Plugins.instance().register(SearchSweeper)
         app()
     except KeyboardInterrupt as interrupt:
@@ -66,15 +70,21 @@ def main() -> int:
         error = caught.__cause__ if isinstance(caught, _SingleRunError) else caught
         assert isinstance(error, Exception)
         if full_error:
-            traceback.print_exception(error)
+            print(scrubbed("".join(traceback.format_exception(error))), end="", file=sys.stderr)
         message, code = word(error, sys.argv[1:])
-        print(f"error: {message}", file=sys.stderr)
+        print(f"error: {scrubbed(message)}", file=sys.stderr)
         return code
     return 0
 
 
 def _interrupt(signum: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
+
+
+def _look_for_modules_here() -> None:
+    """As `python -m mnist_sweep` does, so that the command `mnist-sweep` finds the same classes."""
+    if not sys.flags.safe_path and not {"", os.getcwd()} & set(sys.path):
+        sys.path.insert(0, os.getcwd())
 
 
 def expand_resume(arguments: list[str]) -> list[str]:
@@ -88,6 +98,7 @@ def expand_resume(arguments: list[str]) -> list[str]:
         return arguments
     from mnist_sweep.errors import UserError
     from mnist_sweep.runs.record import read_result
+    from mnist_sweep.runs.surroundings import Surroundings
 
     directory = Path(given[-1].removeprefix("resume=").strip("'\""))
     others = [
@@ -111,10 +122,14 @@ def expand_resume(arguments: list[str]) -> list[str]:
     status = read_result(directory).status if result.is_file() else ""
     if status in ("completed", "diverged", "infeasible"):
         raise UserError(f"resume={directory}: that run has ended ({status}); see {result}")
+    is_placed = any(
+        "hydra.searchpath" in a or a.startswith(("--config-d", "-cd")) for a in arguments
+    )
     quoted = "'" + str(directory).replace("'", "\\'") + "'"
     return [
         *(argument for argument in arguments if argument not in given),
         *(str(override) for override in OmegaConf.load(saved)),
+        *([] if is_placed else Surroundings.recorded(directory).overrides()),
         f"resume={quoted}",
         f"hydra.run.dir={quoted}",
         "hydra.mode=RUN",

@@ -6,6 +6,8 @@ PACKAGE = Path(__file__).parent
 # Inside the package once installed, beside it in a checkout.
 CONF = next(path for path in (PACKAGE / "conf", PACKAGE.parent / "conf") if path.is_dir())
 
+MAIN_CONFIG = "config"
+
 # Choices that only an experiment uses. A prefix and not a folder: since Hydra 1.4 a defaults list
 # reads `override /optimizer: published/x` as a choice of another group, `optimizer/published`.
 RECIPE_PARTS = ("published_", "ours_")

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -10,6 +9,7 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_sweep.paths import SWEEP_CONFIG
+from mnist_sweep.runs.surroundings import Surroundings
 from mnist_sweep.search.checks import check_sweep
 from mnist_sweep.search.classes import construct
 from mnist_sweep.search.controller import Controller
@@ -26,7 +26,6 @@ from mnist_sweep.search.points.proposing import Proposer
 from mnist_sweep.search.points.sampler import make_sampler, number_of_trials
 from mnist_sweep.search.points.space import Space, make_space
 from mnist_sweep.search.settings import SearchSettings
-from mnist_sweep.search.study.credentials import hide_credentials
 from mnist_sweep.search.study.ledger import Ledger
 from mnist_sweep.search.study.opening import in_common, open_study
 from mnist_sweep.search.trials.layout import Layout
@@ -35,6 +34,7 @@ from mnist_sweep.search.trials.pruning import make_pruner
 from mnist_sweep.search.trials.records import Records
 from mnist_sweep.search.trials.recovery import Recovery
 from mnist_sweep.search.trials.rows import Rows
+from mnist_sweep.vault import as_shown
 from mnist_sweep.writing import write_whole
 
 
@@ -84,7 +84,7 @@ def make_controller(
         rows=rows,
         failures=Failures(settings, n_trials, sweep_dir),
         progress=progress,
-        summary=Summary(progress.console, objectives, sweep_dir),
+        summary=Summary(progress.console, objectives, sweep_dir, Surroundings.of(cfg).command),
     )
     _leave_command(cfg, sweep_dir)
     return controller
@@ -108,6 +108,4 @@ def _num_cores() -> int:
 
 def _leave_command(cfg: DictConfig, sweep_dir: Path) -> None:
     """The sweep's config with its overrides, where Hydra's own sweeper leaves it."""
-    shown = deepcopy(cfg)
-    hide_credentials(shown)
-    write_whole(sweep_dir / SWEEP_CONFIG, OmegaConf.to_yaml(shown))
+    write_whole(sweep_dir / SWEEP_CONFIG, as_shown(OmegaConf.to_yaml(cfg)))
