@@ -37,7 +37,7 @@ class Loader(ConfigLoaderImpl):
 
 def use_loader() -> None:
     """Has Hydra make its loaders of that class from now on."""
-    hydra._internal.hydra.ConfigLoaderImpl = Loader  # type: ignore[misc]
+    hydra._internal.hydra.ConfigLoaderImpl = Loader  # type: ignore[attr-defined]
 
 
 def with_texts(argument: str, change: Callable[[str], str]) -> str:

@@ -66,7 +66,8 @@ def hide_in_config(config: Any) -> None:
     """Puts references into `hydra.sweeper` of a config that was read from a file."""
     if not isinstance(config, DictConfig) or "hydra" not in config:
         return
-    hydra = OmegaConf.to_container(config, resolve=False)["hydra"]  # type: ignore[call-overload]
+    plain = OmegaConf.to_container(config, resolve=False)
+    hydra = plain.get("hydra") if isinstance(plain, dict) else None
     sweeper = hydra.get("sweeper") if isinstance(hydra, dict) else None
     for key, text in _texts("hydra.sweeper", sweeper):
         if (hidden := hide(text)) != text:
