@@ -27,11 +27,14 @@ from mnist_sweep.hydra_private import (
     is_of_defaults_list,
     is_of_hydra,
     parse_flags,
+    use_loader,
 )
 from mnist_sweep.output import lose_rather_than_fail
 from mnist_sweep.paths import CHECKPOINT, CONF, PACKAGE, RECIPES, RESULT, RUN_HYDRA, RUN_OVERRIDES
 from mnist_sweep.search.plugin import SearchSweeper
+from mnist_sweep.search.study.credentials import hide_in_arguments
 from mnist_sweep.usage import COMMANDS, PROGRAM, usage
+from mnist_sweep.vault import scrubbed
 from mnist_sweep.whitelist import TARGETS
 
 EXIT_FAILURE, EXIT_USER_ERROR, EXIT_INTERRUPTED = 1, 2, 130
@@ -83,12 +86,15 @@ def main() -> int:
     lose_rather_than_fail()
     flags = argparse.Namespace()
     try:
+        _look_for_modules_here()
+        sys.argv[1:] = hide_in_arguments(sys.argv[1:])
         flags = check_arguments(sys.argv[1:])
         if flags.help or flags.version:
             folders = [Path(flags.config_dir)] if flags.config_dir else []
             print(usage(folders) if flags.help else f"mnist_sweep {__version__}\n", end="")
             return 0
         sys.argv[1:] = [*map(todays, expand_resume(sys.argv[1:]))]
+        use_loader()
         Plugins.instance().register(SearchSweeper)
         register_recipes()
         app()
@@ -104,9 +110,9 @@ def main() -> int:
         error = caught.__cause__ if isinstance(caught, PastHydra) else caught
         assert isinstance(error, Exception)
         if full_error:
-            traceback.print_exception(error)
+            print(scrubbed("".join(traceback.format_exception(error))), end="", file=sys.stderr)
         message, code = word(error, sys.argv[1:])
-        print(f"error: {' '.join(message.split())}", file=sys.stderr)
+        print(f"error: {scrubbed(' '.join(message.split()))}", file=sys.stderr)
         return code
     return 0
 
@@ -197,6 +203,12 @@ def _check_encoding(arguments: list[str]) -> None:
             ) from error
 
 
+def _look_for_modules_here() -> None:
+    """As `python -m mnist_sweep` does, so that the command `mnist-sweep` finds the same classes."""
+    if not sys.flags.safe_path and not {"", os.getcwd()} & set(sys.path):
+        sys.path.insert(0, os.getcwd())
+
+
 def expand_resume(arguments: list[str]) -> list[str]:
     """`resume=<run dir>` -> that run's overrides, to be run again in its directory.
 
@@ -209,6 +221,7 @@ def expand_resume(arguments: list[str]) -> list[str]:
     from mnist_sweep.errors import UserError
     from mnist_sweep.runs.record import read_result
     from mnist_sweep.runs.saved import read_overrides, reason_of
+    from mnist_sweep.runs.surroundings import Surroundings
 
     directory = Path(given[-1].partition("=")[2].strip("'\""))
     others = [
@@ -237,10 +250,14 @@ def expand_resume(arguments: list[str]) -> list[str]:
         ) from error
     if status in ("completed", "diverged", "infeasible"):
         raise UserError(f"resume={directory}: that run has ended ({status}); see {result}")
+    is_placed = any(
+        "hydra.searchpath" in a or a.startswith(("--config-d", "-cd")) for a in arguments
+    )
     quoted = "'" + str(directory).replace("'", "\\'") + "'"
     return [
         *(argument for argument in arguments if argument not in given),
         *read_overrides(directory),
+        *([] if is_placed else Surroundings.recorded(directory).overrides()),
         f"resume={quoted}",
         f"hydra.run.dir={quoted}",
         "hydra.mode=RUN",

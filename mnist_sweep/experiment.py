@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from functools import cache
 from typing import Any
 
@@ -17,6 +18,7 @@ from mnist_sweep.errors import UserError, shortened, validation_message
 from mnist_sweep.loggers import Logger
 from mnist_sweep.optimizers import Optimizer
 from mnist_sweep.schedulers import Plateau, Scheduler
+from mnist_sweep.whitelist import of_the_environment
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,12 @@ def _leaf(node: Any, key: str, kind: Any) -> Any:
     try:
         make = _named(str(values.pop("_target_")))
     except InstantiationException as error:
+        if any(fnmatchcase(str(node["_target_"]), pattern) for pattern in of_the_environment()):
+            reason = " ".join(str(error.__cause__ or error).split())
+            raise UserError(
+                f"{key}._target_={node['_target_']}: cannot be imported ({reason}); its module has "
+                "to be in the folder in which the command is started, or on PYTHONPATH"
+            ) from error
         raise UserError(
             f"{key}._target_={node.get('_target_')}: cannot be used. Classes of mnist_sweep's "
             "models, optimizers, schedulers, augment and loggers are; others must be named in "

@@ -4,15 +4,22 @@ What imports Optuna does so when called, because the command line starts without
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+import hydra._internal.hydra
 from hydra._internal.callbacks import Callbacks as Callbacks
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
+from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob
+from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString
 from hydra.core.utils import JobReturn
+from hydra.errors import HydraException
+from hydra.plugins.config_source import ConfigResult
+
+from mnist_sweep.vault import hide_in_config
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -24,6 +31,48 @@ INTERNAL = "hydra._internal."
 class PastHydra(BaseException):
     """Carries its cause past Hydra, which makes a warning of each `Exception` of a callback's, and
     reports that of a run in its own way."""
+
+
+class Loader(ConfigLoaderImpl):
+    """Hydra's, but for the passwords in config files. Hydra has no hook between reading a config
+    and showing it (`hydra.verbose=true`, `--cfg`) or writing it."""
+
+    def _load_single_config(self, default: ResultDefault, repo: Any) -> ConfigResult:
+        result = super()._load_single_config(default, repo)
+        hide_in_config(result.config)
+        return result
+
+
+def use_loader() -> None:
+    """Has Hydra make its loaders of that class from now on."""
+    hydra._internal.hydra.ConfigLoaderImpl = Loader  # type: ignore[attr-defined]
+
+
+def with_texts(argument: str, change: Callable[[str], str]) -> str:
+    """The override with all texts of its value changed, those in a dict or a list too.
+
+    Raises:
+        HydraException: it is none, or has several values to go through.
+    """
+    override = OverridesParser.create().parse_override(argument)
+    if override.is_sweep_override():
+        raise HydraException(f"{override.key_or_group}: several values")
+    value = _with_texts(override._value, change)
+    if value == override._value:
+        return argument
+    return f"{argument.partition('=')[0]}={Override._get_value_element_as_str(value)}"
+
+
+def _with_texts(value: Any, change: Callable[[str], str]) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_texts(inner, change) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_texts(inner, change) for inner in value]
+    if isinstance(value, QuotedString):
+        return QuotedString(change(value.text), value.quote)
+    if isinstance(value, str) and (changed := change(value)) != value:
+        return QuotedString(changed, Quote.double)
+    return value
 
 
 def raised_by(job: JobReturn) -> Exception | None:

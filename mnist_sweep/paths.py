@@ -13,6 +13,8 @@ def _config_root(name: str) -> Path:
 CONF = _config_root("conf")
 RECIPES = _config_root("recipes")
 
+MAIN_CONFIG = "config"
+
 # In the folder in which a command is started.
 OUTPUTS = Path("outputs")
 MULTIRUN = Path("multirun")

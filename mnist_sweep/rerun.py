@@ -28,7 +28,7 @@ from mnist_sweep.cli import EXIT_USER_ERROR, word
 from mnist_sweep.config import NotIn, resolved, settings_of
 from mnist_sweep.config_roots import register_recipes, todays
 from mnist_sweep.errors import FailureError, Parser, UserError, exit_code
-from mnist_sweep.hydra_private import Callbacks, PastHydra
+from mnist_sweep.hydra_private import Callbacks, PastHydra, use_loader
 from mnist_sweep.identity import flat_config, keys
 from mnist_sweep.output import lose_rather_than_fail
 from mnist_sweep.paths import CONF, RUN_CONFIG
@@ -36,7 +36,10 @@ from mnist_sweep.runs.lookup import RUN_HELP, find_run
 from mnist_sweep.runs.outcome import Outcome, compare
 from mnist_sweep.runs.record import RunRecord
 from mnist_sweep.runs.saved import SavedRun
+from mnist_sweep.runs.surroundings import Surroundings
 from mnist_sweep.search.plugin import SearchSweeper
+from mnist_sweep.search.study.credentials import hide_in_arguments
+from mnist_sweep.vault import scrubbed
 from mnist_sweep.whitelist import TARGETS
 
 if TYPE_CHECKING:
@@ -74,9 +77,11 @@ def _main() -> None:
             )
     signal.signal(signal.SIGTERM, _interrupt)
     lose_rather_than_fail()
+    use_loader()
+    overrides = hide_in_arguments(arguments.overrides)
     recorded = find_run(arguments.run)
     before = Outcome.of(recorded) if arguments.check else None  # refused before it costs an hour
-    new = rerun(recorded, arguments.overrides)
+    new = rerun(recorded, overrides)
     if before is not None:
         print(compare(before, Outcome.of(new)))
 
@@ -112,6 +117,7 @@ def rerun(recorded: SavedRun, overrides: Sequence[str] = ()) -> SavedRun:
 def _worded(error: Exception, overrides: Sequence[str]) -> UserError | FailureError:
     """Hydra's errors, too, as the command line of a run words them."""
     message, code = word(error, list(overrides))
+    message = scrubbed(message)
     return UserError(message) if code == EXIT_USER_ERROR else FailureError(message)
 
 
@@ -163,12 +169,18 @@ def _config(recorded: SavedRun, overrides: Sequence[str]) -> tuple[DictConfig, l
         UserError: the recorded config is damaged, or hydra.run.dir is the recorded run's.
     """
     record, given = recorded.record, shlex.split(recorded.record.overrides)
-    config, today, changed = _composed_today(overrides, given)
+    surroundings = Surroundings.recorded(recorded.run_dir)
+    config, today, changed = _composed_today(overrides, given, surroundings)
     if Path(config.hydra.run.dir).resolve() == recorded.run_dir.resolve():
         raise UserError(
             f"hydra.run.dir={config.hydra.run.dir} is the recorded run's own: choose another"
         )
     cfg = recorded.config()
+    if refused := surroundings.not_allowed(OmegaConf.to_container(cfg)):
+        raise UserError(
+            f"run {record.run_id} is made of {', '.join(refused)}, which the environment has to "
+            f"allow: {surroundings.environment}python -m mnist_sweep.rerun {record.run_id}"
+        )
     try:
         if today is not None:
             cfg, changed = _reconciled(cfg, today)
@@ -201,16 +213,17 @@ def _config(recorded: SavedRun, overrides: Sequence[str]) -> tuple[DictConfig, l
 
 
 def _composed_today(
-    overrides: Sequence[str], given: list[str]
+    overrides: Sequence[str], given: list[str], surroundings: Surroundings
 ) -> tuple[DictConfig, DictConfig | None, str]:
-    """What the config files make of `overrides`, with the `hydra` node; what they make of the
-    recorded overrides, or None and why they do not."""
+    """What the config files, those of the run's own folders too, make of `overrides`, with the
+    `hydra` node; what they make of the recorded overrides, or None and why they do not."""
+    main, folders = surroundings.main_config(), surroundings.overrides()
     Plugins.instance().register(SearchSweeper)
     register_recipes()
     with initialize_config_dir(str(CONF), job_name="mnist_sweep"):
-        config = compose("config", list(overrides), return_hydra_config=True)
+        config = compose(main, [*overrides, *folders], return_hydra_config=True)
         try:
-            return config, compose("config", [*map(todays, given)]), ""
+            return config, compose(main, [*folders, *map(todays, given)]), ""
         except Exception as error:  # a choice or key that is no more: each raises its own
             problem = word(error, given)[0].partition(";")[0]
     return (

@@ -2,12 +2,19 @@
 
 import os
 
-# The environment, unlike a config, is the user's own word.
+VARIABLE = "MNIST_SWEEP_TARGETS"
+
+
+def of_the_environment() -> list[str]:
+    """Which, unlike a config, is the user's own word."""
+    return os.environ.get(VARIABLE, "").split()
+
+
 TARGETS = [
     *(
         f"mnist_sweep.{module}.*"
         for module in ("models", "optimizers", "schedulers", "augment", "loggers")
     ),
     "mnist_sweep.sweep_progress.SweepProgress",
-    *os.environ.get("MNIST_SWEEP_TARGETS", "").split(),
+    *of_the_environment(),
 ]

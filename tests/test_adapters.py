@@ -16,7 +16,10 @@ import hydra
 import optuna
 import pytest
 from hydra import compose, initialize_config_dir
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException
 from hydra.utils import execution_whitelist
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import (
@@ -97,6 +100,32 @@ def test_hydras_callbacks_are_called() -> None:
         callbacks.on_run_start(config=config, config_name="config")
         callbacks.on_run_end(config=config, config_name="config", job_return=JobReturn())
         assert Callback.told == ["start", "end"]
+
+
+def test_a_config_is_seen_before_it_is_composed() -> None:
+    with of_hydra("ConfigLoaderImpl._load_single_config, or where Hydra makes its loader"):
+        hydra_private.use_loader()
+        with initialize_config_dir(str(CONF)):
+            loader = GlobalHydra.instance().config_loader()
+            assert type(loader) is hydra_private.Loader
+            assert "_load_single_config" in vars(ConfigLoaderImpl)
+
+
+@pytest.mark.parametrize(
+    ("override", "changed"),
+    [
+        ("a=x", 'a="X"'),
+        ("++a.b='x'", "++a.b='X'"),
+        ("a={b: 'x y', c: 1, d: [x, null]}", "a={b:'X Y',c:1,d:[\"X\",null]}"),
+        ("a=1", "a=1"),
+    ],
+)
+def test_the_texts_of_an_override_can_be_changed(override: str, changed: str) -> None:
+    with of_hydra("Override._value, Override._get_value_element_as_str or QuotedString"):
+        assert hydra_private.with_texts(override, str.upper) == changed
+        assert hydra_private.with_texts(override, str) == override
+        with pytest.raises(HydraException):
+            hydra_private.with_texts("a=x,y", str.upper)
 
 
 def test_what_a_job_raised_can_be_read() -> None:

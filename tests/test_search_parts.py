@@ -142,7 +142,9 @@ class Parts:
             rows=self.rows,
             failures=Failures(self.settings, self.n_trials, self.layout.sweep_dir),
             progress=progress,
-            summary=Summary(progress.console, self.objectives, self.layout.sweep_dir),
+            summary=Summary(
+                progress.console, self.objectives, self.layout.sweep_dir, "python -m mnist_sweep"
+            ),
         )
 
 

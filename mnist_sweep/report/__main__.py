@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from mnist_sweep.errors import Parser, UserError, did_you_mean, exit_code
+from mnist_sweep.vault import hide, scrubbed
 
 COMMANDS = {
     "leaderboard": "rank configurations by their mean over seeds",
@@ -91,8 +92,12 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="plain")  # type: ignore[union-attr]
     check_command(given[0] if given else DEFAULT)
-    arguments = parse(given)
-    arguments.run(arguments)
+    try:
+        arguments = parse(given)
+        hide(getattr(arguments, "storage", None) or "")
+        arguments.run(arguments)
+    except UserError as error:
+        raise UserError(scrubbed(str(error))) from error
 
 
 def _plain(error: UnicodeError) -> str:

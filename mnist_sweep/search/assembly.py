@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from copy import deepcopy
 from pathlib import Path
 
 import torch
@@ -11,6 +10,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mnist_sweep.paths import SWEEP_CONFIG
 from mnist_sweep.runs.console import warn
+from mnist_sweep.runs.surroundings import Surroundings
 from mnist_sweep.search.checks import check_sweep, doubts
 from mnist_sweep.search.classes import construct
 from mnist_sweep.search.controller import Controller
@@ -27,7 +27,6 @@ from mnist_sweep.search.points.proposing import Proposer
 from mnist_sweep.search.points.sampler import make_sampler, number_of_trials
 from mnist_sweep.search.points.space import Space, make_space
 from mnist_sweep.search.settings import SearchSettings
-from mnist_sweep.search.study.credentials import hide_credentials
 from mnist_sweep.search.study.lasting import LastingStorage
 from mnist_sweep.search.study.ledger import Ledger
 from mnist_sweep.search.study.opening import in_common, open_study
@@ -38,6 +37,7 @@ from mnist_sweep.search.trials.pruning import make_pruner
 from mnist_sweep.search.trials.records import Records
 from mnist_sweep.search.trials.recovery import Recovery
 from mnist_sweep.search.trials.rows import Rows
+from mnist_sweep.vault import as_shown
 from mnist_sweep.writing import write_whole
 
 
@@ -102,7 +102,7 @@ def make_controller(
         rows=rows,
         failures=Failures(settings, n_trials, sweep_dir),
         progress=progress,
-        summary=Summary(progress.console, objectives, sweep_dir),
+        summary=Summary(progress.console, objectives, sweep_dir, Surroundings.of(cfg).command),
     )
     _leave_command(cfg, sweep_dir)
     return controller
@@ -128,6 +128,4 @@ def _num_cores() -> int:
 
 def _leave_command(cfg: DictConfig, sweep_dir: Path) -> None:
     """The sweep's config with its overrides, where Hydra's own sweeper leaves it."""
-    shown = deepcopy(cfg)
-    hide_credentials(shown)
-    write_whole(sweep_dir / SWEEP_CONFIG, OmegaConf.to_yaml(shown))
+    write_whole(sweep_dir / SWEEP_CONFIG, as_shown(OmegaConf.to_yaml(cfg)))

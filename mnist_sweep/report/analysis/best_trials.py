@@ -7,6 +7,9 @@ import pandas as pd
 
 from mnist_sweep.dominance import non_dominated
 from mnist_sweep.report.wording import or_empty
+from mnist_sweep.runs.surroundings import Surroundings
+
+RUN_COMMAND = Surroundings().command
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,11 @@ class BestTrials:
     """Trains the one that is best again; None where there are several objectives."""
 
 
-def best_trials(runs: pd.DataFrame, objectives: Mapping[str, str]) -> BestTrials | None:
-    """runs: of one search. None if no trial of it is completed with these objectives."""
+def best_trials(
+    runs: pd.DataFrame, objectives: Mapping[str, str], run_command: str = RUN_COMMAND
+) -> BestTrials | None:
+    """runs: of one search, each made by `run_command` and its overrides. None if no trial of it is
+    completed with these objectives."""
     names = [name for name in objectives if name in runs]
     completed = runs[(runs.status == "completed") & runs.trial.notna()]
     completed = completed[completed[names].notna().all(axis=1)]
@@ -58,6 +64,6 @@ def best_trials(runs: pd.DataFrame, objectives: Mapping[str, str]) -> BestTrials
     command = None
     if len(names) == 1:
         overrides = or_empty(first.overrides[found[0].trial])
-        command = f"python -m mnist_sweep {overrides}".strip()
+        command = f"{run_command} {overrides}".strip()
     kept = {name: objectives[name] for name in names}
     return BestTrials(kept, len(values), found, command)

@@ -10,6 +10,8 @@ from omegaconf import DictConfig, OmegaConf
 from mnist_sweep.paths import RUN_HYDRA, SWEEP_CONFIG
 from mnist_sweep.report.read.folders import RunFolders
 from mnist_sweep.report.wording import counted
+from mnist_sweep.runs.surroundings import Surroundings
+from mnist_sweep.vault import as_shown
 
 MOST_INVOCATIONS = 12
 MOST_COMPARED = 1_000  # runs of a search, to see what it chose
@@ -49,13 +51,14 @@ def invocations(runs: pd.DataFrame, folders: RunFolders) -> Invocations:
         if command:
             found.append(Invocation(f"{name}: {counted(len(group), 'run')}{remark}", command))
             continue
-        alone = group.overrides.fillna("").head(MOST_ALONE).tolist()
+        alone = group.head(MOST_ALONE)
+        lines = zip(alone.run_id, alone.overrides.fillna(""), strict=True)
         found += [
             Invocation(
                 f"{name}: run {place} of {len(group):,}",
-                f"python -m mnist_sweep {overrides}".strip(),
+                f"{surroundings_of(run_id, folders).command} {line}".strip(),
             )
-            for place, overrides in enumerate(alone, start=1)
+            for place, (run_id, line) in enumerate(lines, start=1)
         ]
         left_out += len(group) - len(alone)
     return Invocations(tuple(found), left_out)
@@ -71,12 +74,8 @@ def _of_sweep(group: pd.DataFrame, folders: RunFolders) -> tuple[str, str]:
     hydra = recorded or config_or_empty(run.run_dir / RUN_HYDRA)
     if OmegaConf.select(hydra, "hydra.mode") != "MULTIRUN":
         return "", ""
-    task = list(OmegaConf.select(hydra, "hydra.overrides.task", default=[]))
-    own = [
-        str(override)
-        for override in OmegaConf.select(hydra, "hydra.overrides.hydra", default=[])
-        if override != "hydra.mode=MULTIRUN"
-    ]
+    task, own = _as_typed(hydra, "task"), _as_typed(hydra, "hydra")
+    own = [o for o in own if not o.startswith(("hydra.mode=", "hydra.searchpath="))]
     remark = ""
     if not recorded:  # a search of an older version, or one whose folder is incomplete
         trained = group[group.run_dir.notna()].head(MOST_COMPARED)
@@ -87,7 +86,28 @@ def _of_sweep(group: pd.DataFrame, folders: RunFolders) -> tuple[str, str]:
         remark = " (put together from its runs, without what the search chose"
         besides = chosen - listed - VARIED_BY_THE_SEARCH
         remark += f"; it was told to search {', '.join(sorted(besides))})" if besides else ")"
-    return f"python -m mnist_sweep -m {shlex.join([*task, *own])}", remark
+    command = Surroundings.recorded(run.run_dir).command
+    return f"{command} -m {shlex.join([*task, *own])}", remark
+
+
+def _as_typed(config: DictConfig, kind: str) -> list[str]:
+    """Overrides, with what they take from the environment as it stands: it may be a password."""
+    node = OmegaConf.select(config, f"hydra.overrides.{kind}")
+    found = OmegaConf.to_container(node, resolve=False) if node is not None else []
+    return [as_shown(str(override)) for override in found or ()]
+
+
+def all_surroundings(runs: pd.DataFrame, folders: RunFolders) -> dict[str, Surroundings]:
+    """Run id -> its surroundings, where they are more than what every run has."""
+    usual = Surroundings()
+    found = {run_id: surroundings_of(run_id, folders) for run_id in runs.run_id.dropna()}
+    return {run_id: own for run_id, own in found.items() if own != usual}
+
+
+def surroundings_of(run_id: str, folders: RunFolders) -> Surroundings:
+    """The default where the run's directory is gone."""
+    run = folders.run(run_id)
+    return Surroundings.recorded(run.run_dir) if run is not None else Surroundings()
 
 
 def _overrides(line: str) -> set[str]:

@@ -14,6 +14,7 @@ from mnist_sweep.report.analysis.invocations import config_or_empty
 from mnist_sweep.report.analysis.timeline import TimelineInfo, timeline
 from mnist_sweep.report.read.folders import RunFolders
 from mnist_sweep.report.wording import statuses
+from mnist_sweep.runs.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from mnist_sweep.report.analysis.importance import Importances
@@ -38,14 +39,15 @@ def searches(runs: pd.DataFrame, folders: RunFolders) -> Iterator[SearchInfo]:
     """Each search among the runs, the largest first."""
     for name in runs.study.value_counts().index:
         trials = runs[runs.study == name]
-        objectives = _objectives(_hydra_of_one(trials, folders))
+        hydra = _hydra_of_one(trials, folders)
+        objectives, run_command = _objectives(hydra), Surroundings.of(hydra).command
         importance, no_importance = _importance(trials, next(iter(objectives)), folders)
         yield SearchInfo(
             name=str(name),
             num_trials=trials.trial.nunique(),
             statuses=tuple(statuses(trials)),
             objectives=tuple(objectives),
-            best=best_trials(trials, objectives),
+            best=best_trials(trials, objectives, run_command),
             importance=importance,
             no_importance=no_importance,
             timeline=timeline(trials),

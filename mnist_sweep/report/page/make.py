@@ -19,7 +19,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from mnist_sweep import __version__
 from mnist_sweep.metrics import is_accuracy
 from mnist_sweep.report.analysis.curves import all_curves
-from mnist_sweep.report.analysis.invocations import invocations
+from mnist_sweep.report.analysis.invocations import all_surroundings, invocations
 from mnist_sweep.report.analysis.leaderboard import leaderboard
 from mnist_sweep.report.analysis.searches import searches
 from mnist_sweep.report.analysis.tracks import TRACK
@@ -86,6 +86,10 @@ def make_page(runs: pd.DataFrame, title: str, own_command: str) -> str:
         "theme": THEME,
         "fronts": front.choices(),
         "curves": curves.data(),
+        "surroundings": {
+            run_id: {"environment": found.environment, "command": found.command}
+            for run_id, found in all_surroundings(runs, folders).items()
+        },
         "plots": {
             f"{name}-{id}": figure
             for id, search in found.items()

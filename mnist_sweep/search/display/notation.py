@@ -21,6 +21,6 @@ def short_params(params: Mapping[str, Any]) -> str:
     )
 
 
-def again(trial: FrozenTrial) -> str:
-    """The command that runs the trial again, alone."""
-    return "python -m mnist_sweep " + shlex.join(trial.user_attrs[OVERRIDES])
+def again(trial: FrozenTrial, command: str) -> str:
+    """What runs the trial again, alone. command: of any run in the search's surroundings."""
+    return f"{command} {shlex.join(trial.user_attrs[OVERRIDES])}"

@@ -19,10 +19,14 @@ from mnist_sweep.writing import write_whole
 
 
 class Summary:
-    def __init__(self, console: Console, objectives: Objectives, sweep_dir: Path) -> None:
+    def __init__(
+        self, console: Console, objectives: Objectives, sweep_dir: Path, command: str
+    ) -> None:
+        """command: of a run in the search's surroundings, its overrides left out."""
         self.console = console
         self.objectives = objectives
         self.sweep_dir = sweep_dir
+        self.command = command
 
     def show(self, trials: Sequence[FrozenTrial], seconds: float) -> None:
         """The best trial, or the front, and where everything lies; writes the former to a file."""
@@ -54,7 +58,7 @@ class Summary:
         self._note(f"best    trial {trial.number}: {value}, of {completed} completed")
         self._note(f"params  {short_params(trial.params)}")
         self._note(f"run     {self.sweep_dir / str(trial.number)}")
-        self._note(f"again   {again(trial)}")
+        self._note(f"again   {again(trial, self.command)}")
 
     def _show_front(self, trials: Sequence[FrozenTrial]) -> None:
         table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
@@ -73,7 +77,7 @@ class Summary:
             "best_value": trial.value,
             "best_trial": trial.number,
             "best_run_dir": str(self.sweep_dir / str(trial.number)),
-            "best_command": again(trial),
+            "best_command": again(trial, self.command),
         }
 
     def _solution(self, trial: FrozenTrial) -> dict[str, Any]:

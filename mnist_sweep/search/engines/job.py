@@ -18,7 +18,6 @@ from mnist_sweep.runs.provenance import TrialInfo
 from mnist_sweep.runs.record import RunRecord
 from mnist_sweep.runs.run import run_trial
 from mnist_sweep.search.points.composer import Composer
-from mnist_sweep.search.study.credentials import hide_credentials
 
 
 @dataclass(frozen=True)
@@ -99,5 +98,4 @@ def _composed(job: Job, context: SweepContext, composer: Composer) -> DictConfig
         config.hydra.sweep.subdir = job.subdir
         config.hydra.job.id = f"{config.hydra.job.name}_{job.info.trial}"
         config.hydra.job.num = job.info.trial
-    hide_credentials(config)  # Hydra writes its part of the config into the run directory
     return config

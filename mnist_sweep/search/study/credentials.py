@@ -1,55 +1,39 @@
-"""Keeps the password of a storage out of all that is shown or written."""
+"""Takes the passwords of storages from a command line before Hydra sees it."""
 
-from urllib.parse import quote
+import re
+from collections.abc import Sequence
 
-from omegaconf import DictConfig, OmegaConf, open_dict, read_write
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from hydra.errors import HydraException
+
+from mnist_sweep.errors import UserError
+from mnist_sweep.hydra_private import with_texts
+from mnist_sweep.vault import close, hide
+from mnist_sweep.vault import without_credentials as without_credentials
+from mnist_sweep.vault import without_secrets as without_secrets
 
 
-def without_credentials(url: str) -> str:
-    """The URL with user, password and all options left out: for all that is shown or written."""
+def hide_in_arguments(arguments: Sequence[str]) -> list[str]:
+    """The same with references in the place of URLs with credentials.
+
+    Raises:
+        UserError: one is not of Hydra's grammar, whose own words would quote it.
+    """
+    if any(argument.startswith("--re") for argument in arguments):  # --resolve shows what it finds
+        close()
+    return list(map(_hidden, arguments))
+
+
+def _hidden(argument: str) -> str:
+    key, _, value = argument.partition("=")
+    is_of_storage = re.match(r"[+~]*hydra\b", key) is not None or "storage" in argument
+    if argument.startswith("-") or not is_of_storage or not re.search(r":.*[@?]", value, re.S):
+        return argument
     try:
-        parsed = make_url(url)
-    except ArgumentError:
-        return f"{url.partition('://')[0]}://***"
-    if parsed.username is None and parsed.password is None and not parsed.query:
-        return url
-    where = URL.create(
-        parsed.drivername, host=parsed.host, port=parsed.port, database=parsed.database
+        return with_texts(argument, hide)
+    except HydraException:
+        pass
+    raise UserError(
+        f"{key}=***: its value is not of the grammar of overrides; put it into quotes of its own: "
+        f"'{key}=\"postgresql+psycopg://...\"', and write special characters of a password as in "
+        "a URL, such as %40 for @"
     )
-    return where.render_as_string()
-
-
-def without_secrets(text: str, url: str) -> str:
-    """A message about this storage, with `***` wherever it quotes the password."""
-    for secret in _secrets(url):
-        text = text.replace(secret, "***")
-    return text
-
-
-def hide_credentials(config: DictConfig) -> None:
-    """Takes them out of a config that is to be written, `hydra` node included."""
-    key = "hydra.sweeper.storage"
-    url = OmegaConf.select(config, key)
-    if url is None:
-        return
-    with read_write(config.hydra), open_dict(config.hydra):
-        config.hydra.sweeper.storage = without_credentials(str(url))
-        config.hydra.overrides.hydra = [
-            f"{key}={without_credentials(str(url))}" if override.startswith(key) else override
-            for override in config.hydra.overrides.hydra
-        ]
-
-
-def _secrets(url: str) -> list[str]:
-    """All forms in which a message may quote the password."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        return [url]
-    asked = [str(value) for key, value in parsed.query.items() if "pass" in key]
-    values = [str(parsed.password or ""), *asked]
-    quoted = [quote(value, safe=safe) for value in values for safe in ("", "/")]
-    written = url.partition("://")[2].rpartition("@")[0]
-    return [text for text in (url, written, *values, *quoted) if text]

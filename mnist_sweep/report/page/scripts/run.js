@@ -5,9 +5,13 @@ import { count, element, runLink, statusMark } from "./elements.js";
 
 const MOST_SIBLINGS = 20;
 
-/** view: the rows of the table as it is filtered and sorted. plot: the element of its curve, or null. */
-export function contentOfRun(runs, row, view, plot) {
-  const parts = [error(runs, row), neighbours(runs, row, view), plot, commands(runs, row), siblings(runs, row)];
+/**
+ * view: the rows of the table as it is filtered and sorted. plot: the element of its curve, or null.
+ * surroundings: what its commands begin with, where that is more than usual.
+ */
+export function contentOfRun(runs, row, view, plot, surroundings) {
+  const parts = [error(runs, row), neighbours(runs, row, view), plot, commands(runs, row, surroundings),
+    siblings(runs, row)];
   return [
     element("p", { className: "panel-lead" }, statusMark(runs.text("status", row)), lead(runs, row)),
     ...parts.filter(Boolean),
@@ -39,17 +43,18 @@ function neighbours(runs, row, view) {
     link(at - 1, "← previous"), `${count(at + 1)} of ${count(view.length)}`, link(at + 1, "next →"));
 }
 
-function commands(runs, row) {
+function commands(runs, row, surroundings) {
+  const { environment, command } = surroundings ?? { environment: "", command: "python -m mnist_sweep" };
   const id = quoted(runs.text("run_id", row));
   const made = [];
   if (runs.text("run_dir", row) !== MISSING) {
-    made.push(["The very run again", `python -m mnist_sweep.rerun ${id}`]);
+    made.push(["The very run again", `${environment}python -m mnist_sweep.rerun ${id}`]);
     if (runs.text("status", row) === "completed") {
-      made.push(["Its mistakes on the test set", `python -m mnist_sweep.evaluate ${id}`]);
+      made.push(["Its mistakes on the test set", `${environment}python -m mnist_sweep.evaluate ${id}`]);
     }
     made.push(["Its curves", `python -m mnist_sweep.report curves ${id}`]);
   }
-  made.push(["What was run", `python -m mnist_sweep ${runs.text("overrides", row)}`.trim()]);
+  made.push(["What was run", `${command} ${runs.text("overrides", row)}`.trim()]);
   return element("section", {}, element("h3", {}, "Commands"),
     ...made.flatMap(([what, command]) => [
       element("p", { className: "command-title" }, what), commandBox(command)]));

@@ -25,7 +25,8 @@ async function start() {
   startPanel((id) => {
     const row = runs.row(id);
     if (row === undefined) return null;
-    return contentOfRun(runs, row, table.view, curvePlot(id, data.curves.of[id], openRun));
+    const plot = curvePlot(id, data.curves.of[id], openRun);
+    return contentOfRun(runs, row, table.view, plot, data.surroundings[id]);
   });
   requestAnimationFrame(() => setTimeout(() => {
     startChoice("front", "score", data.fronts, openRun);
