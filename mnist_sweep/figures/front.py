@@ -146,6 +146,7 @@ def _name_points(
         for path in bars.get_paths():
             boxes.append(Bbox(axes.transData.transform(path.vertices)).padded(unit))
     taken = np.array([box.extents for box in boxes]).reshape(-1, 4)
+    taken = np.unique(taken.round(), axis=0)  # thousands may lie on each other
     text = None
     for anchor, name in zip(anchors, names, strict=True):
         # The one for which there was no place is used again: there may be thousands.
@@ -154,7 +155,9 @@ def _name_points(
         text.xy = anchor
         box = text.get_window_extent(renderer)
         places = np.array([_moved(box, unit, *place) for place in PLACES])
-        is_free = _are_within(places, inside) & ~_overlap(places, taken).any(axis=1)
+        around = np.array([[*places[:, :2].min(axis=0), *places[:, 2:].max(axis=0)]])
+        near = taken[_overlap(around, taken)[0]]
+        is_free = _are_within(places, inside) & ~_overlap(places, near).any(axis=1)
         if not is_free.any():
             continue
         chosen = int(is_free.argmax())
@@ -198,9 +201,9 @@ def _are_within(boxes: np.ndarray, frame: Bbox) -> np.ndarray:
 
 def _overlap(boxes: np.ndarray, others: np.ndarray) -> np.ndarray:
     """(N, 4), (M, 4) -> (N, M)"""
-    one, other = boxes[:, None], others[None]
-    reach = (one[..., :2] <= other[..., 2:]) & (other[..., :2] <= one[..., 2:])
-    return np.asarray(reach.all(axis=2))
+    left, bottom, right, top = boxes.T[..., None]
+    reach = (left <= others[:, 2]) & (others[:, 0] <= right)
+    return np.asarray(reach & (bottom <= others[:, 3]) & (others[:, 1] <= top))
 
 
 NEAR = 12
