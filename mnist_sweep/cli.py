@@ -163,6 +163,8 @@ def check_arguments(arguments: list[str]) -> argparse.Namespace:
         near = did_you_mean(unknown[0].partition("=")[0], flag_names())
         raise UserError(f"{unknown[0]}: no such flag{near}; --help and --hydra-help list them")
     flags.version = others != arguments
+    if flags.config_dir is not None and not os.path.isdir(flags.config_dir):
+        raise UserError(f"--config-dir={flags.config_dir}: no such folder")
     rerun = flags.experimental_rerun
     if rerun is not None and not os.path.isfile(Path(rerun) / RUN_HYDRA):
         raise UserError(

@@ -173,7 +173,8 @@ MISTAKES = {
     "--nothing": ["--nothing: no such flag", "--help"],
     "--multi-run": ["--multi-run: no such flag, did you mean --multirun"],
     "--cfg everything": ["--cfg", "everything"],
-    "--config-dir nowhere": ["nowhere"],
+    "--config-dir nowhere": ["--config-dir=nowhere: no such folder"],
+    "--config-name other": ["--config-name=other: no such config"],
     "--experimental-rerun=nowhere": ["--experimental-rerun=nowhere", "rerun RUN"],
     # What is no override at all.
     "seed": ["'seed': is no KEY=VALUE"],
