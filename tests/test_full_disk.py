@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
+import pandas as pd
 import pytest
 
 from mnist_sweep.runs.record import write_result
@@ -115,6 +116,25 @@ def test_a_disk_that_gets_full_in_a_run_is_one_line(left: int, disk: Path) -> No
     filler.unlink()
     assert cli(*TINY).returncode == 0
     assert list(read_table(disk).run_id)[0] == "r000000001"
+
+
+@pytest.mark.parametrize("left", [24_000, 40_000, 1_700_000])
+def test_a_search_on_a_full_disk_ends_in_one_line_and_goes_on_with_room(
+    left: int, disk: Path
+) -> None:
+    search = [*TINY, "-m", "hydra/sweeper=search", "hydra.sweeper.study_name=s", "model=rf_cnn"]
+    search += ["hydra.sweeper.n_jobs=1", "optimizer.lr=interval(0.01,0.02)"]
+    cli = cli_in(disk)
+    filler = fill(disk, but=left)
+    done = cli(*search, "hydra.sweeper.n_trials=20")
+    assert done.returncode in (1, 2) and done.stderr.count("\n") == 1, done
+    assert "No space left" in done.stderr
+    filler.unlink()
+    done = cli(*search, "hydra.sweeper.n_trials=1")
+    assert done.returncode == 0, done.stderr
+    table, own = read_table(disk), pd.read_csv(disk / "multirun" / "s" / "results.csv")
+    assert table.run_id.is_unique and sorted(table.run_id) == sorted(own.run_id)
+    assert (table.status == "completed").sum() >= 1
 
 
 def with_full_output(folder: Path, module: str, *arguments: str) -> Done:
