@@ -40,7 +40,7 @@ LOGGED_RESULTS = ("test_acc", "test_loss", "val_acc", "val_loss", "epochs_done",
 
 
 class PrunedError(Exception):
-    """Raised by a search after an epoch, to end a run that is not worth going on with."""
+    """Raised by a search after an epoch, to end a run that is not worth going on with; says why."""
 
 
 class Attempt:
@@ -82,7 +82,8 @@ class Attempt:
             check_budget(self.costs, self.experiment.settings.budget)
             self._train(in_sweep, on_epoch)
         except PrunedError as error:
-            record.status, record.error = "pruned", str(error) or None
+            record.status, record.error = "pruned", str(error)
+            self.console.print(f"pruned  {error}", markup=False, soft_wrap=True)
             (self.run_dir / CHECKPOINT).unlink(missing_ok=True)
         except BudgetError as error:
             record.status, record.error = "infeasible", str(error)
@@ -111,7 +112,7 @@ class Attempt:
         record.threads = machine.threads
         problem = None if in_sweep else fetch(settings.data)
         data = load(settings.data, settings.protocol).limited(
-            trainer.limit_train, trainer.limit_val
+            trainer.limit_train, trainer.limit_val, trainer.limit_test
         )
         record.groups["data"] = data.name
         record.train_images, record.test_images = len(data.train), len(data.test)

@@ -19,13 +19,15 @@ from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.attributes import (
     ATTEMPT,
     CONFIG,
+    ERROR,
     NUM_PARAMS,
     OVERRIDES,
     RETRY,
     RETRY_OF,
 )
 from mnist_sweep.search.study.ledger import Ledger
-from mnist_sweep.search.trials.pruning import is_hopeless, is_promoted
+from mnist_sweep.search.trials.cuts import why_not_promoted
+from mnist_sweep.search.trials.pruning import cut_of_rung, why_hopeless
 from mnist_sweep.search.trials.records import leave
 from mnist_sweep.search.trials.rows import Rows
 from mnist_sweep.search.trials.running import RunningTrial
@@ -96,14 +98,14 @@ class Lifecycle:
         info = TrialInfo(self.ledger.study.study_name, running.number, rung, earlier)
         return Job(info, tuple(overrides), self.layout.subdir(running.number, seed))
 
-    def on_epoch(self, job: Job, history: list[EpochMetrics]) -> bool:
-        """Whether the pruner would end the run. It goes by the first seed, where there are more."""
+    def on_epoch(self, job: Job, history: list[EpochMetrics]) -> str | None:
+        """Why the pruner would end the run. It goes by the first seed, where there are more."""
         running = self.running[job.info.trial]
         if self.settings.pruner is None or running.records:
-            return False
+            return None
         told, running.told = running.told, len(history)  # several are new where a run is resumed
         objective = self.objectives.names[0]
-        return is_hopeless(running.trial, objective, history, told, running.epochs)
+        return why_hopeless(running.trial, objective, history, told, running.epochs)
 
     def take(self, ended: Ended) -> Job | Verdict:
         """What follows from the end of a run: the trial's next run, or its own end."""
@@ -134,12 +136,14 @@ class Lifecycle:
         if epochs == rungs[-1]:
             return self._conclude(running, TrialState.COMPLETE, value)
         trials, more_epochs = self.ledger.trials(), rungs[running.rung + 1]
-        if is_promoted(running.number, trials, self.objectives, epochs, more_epochs):
+        cut = cut_of_rung(running.number, trials, self.objectives, epochs, more_epochs)
+        if cut is None:
             running.rung += 1
             running.records = {}  # the next rung's take their place
             return self._next_run(running)
+        reason = why_not_promoted(epochs, value[0], cut, running.rung + 1, self.objectives)
         for record in running.records.values():
-            record.status = "pruned"
+            record.status, record.error = "pruned", reason
             leave(record)
         return self._conclude(running, TrialState.PRUNED)
 
@@ -150,6 +154,8 @@ class Lifecycle:
         del self.running[running.number]
         records = list(running.records.values())
         self.rows.append(records, replace=running.replaces)
+        if state == TrialState.PRUNED:
+            self.ledger.note(running.trial, {ERROR: records[-1].error})
         if not self.ledger.tell(running.trial, state, value):
             for record in records:
                 record.status, record.error = "interrupted", "another controller took it for dead"
