@@ -17,7 +17,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mnist_sweep.hydra_private import is_of_defaults_list, is_of_hydra
-from mnist_sweep.paths import CONF, RECIPE_PARTS, RESULT, RUN_OVERRIDES
+from mnist_sweep.paths import CONF, RECIPE_PARTS, RESULT, RUN_CONFIG, RUN_OVERRIDES
 from mnist_sweep.search.plugin import SearchSweeper
 from mnist_sweep.whitelist import TARGETS
 
@@ -115,11 +115,22 @@ def expand_resume(arguments: list[str]) -> list[str]:
     return [
         *(argument for argument in arguments if argument not in given),
         *(str(override) for override in OmegaConf.load(saved)),
+        *_limit_of_older(directory),
         f"resume={quoted}",
         f"hydra.run.dir={quoted}",
         "hydra.mode=RUN",
         "hydra.output_subdir=null",  # keep the files of the run's start
     ]
+
+
+def _limit_of_older(directory: Path) -> list[str]:
+    """Of a run from before the key `limit_test`: what it tests on, where that was limited."""
+    try:
+        trainer = OmegaConf.load(directory / RUN_CONFIG).trainer
+        limit = trainer.limit_val if "limit_test" not in trainer else None
+    except Exception:  # it is damaged, and the run itself will say how
+        return []
+    return [] if limit is None else [f"trainer.limit_test={limit}"]
 
 
 def word(error: Exception, arguments: list[str]) -> tuple[str, int]:
