@@ -50,7 +50,12 @@ def overhead() -> None:
     """100 trials of almost no training on two workers; the first ten warm them."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        tiny = ["trainer.epochs=1", "trainer.limit_train=16", "trainer.limit_val=16"]
+        tiny = [
+            "trainer.epochs=1",
+            "trainer.limit_train=16",
+            "trainer.limit_val=16",
+            "trainer.limit_test=16",
+        ]
         size = ["hydra.sweeper.n_trials=110", "hydra.sweeper.n_jobs=2"]
         run(folder, *SEARCH, *DIGITS, *tiny, *size, LR)
         sweep_dir = folder / "multirun" / "study"

@@ -95,10 +95,15 @@ class CropRotate(Augmentation):
 
 
 class Elastic(Augmentation):
-    """Smooth random displacement of each pixel. Source: Simard et al. 2003."""
+    """Smooth random displacement of each pixel. Source: Simard et al. 2003.
+
+    Like torchvision's ElasticTransform, and unlike the paper, the smoothed field is not brought to
+    a norm of 1 before it is multiplied by alpha, so that a larger sigma displaces less. Unlike
+    torchvision's, alpha is in pixels: it is half of what gives the same there.
+    """
 
     alpha: Annotated[float, Field(ge=0)]
-    """Displacement in pixels before smoothing."""
+    """Largest displacement in pixels, before smoothing."""
     sigma: Annotated[float, Field(gt=0, le=13)]
     """Standard deviation of the Gaussian smoothing, in pixels."""
 

@@ -19,7 +19,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mnist_sweep import __version__
-from mnist_sweep.blame import blamed, is_for_hydra, key_of, names, overrides_in, suspects
+from mnist_sweep.blame import blamed, names, overrides_in, suspects
 from mnist_sweep.config_roots import register_recipes, todays
 from mnist_sweep.hydra_private import (
     PastHydra,
@@ -30,7 +30,8 @@ from mnist_sweep.hydra_private import (
     use_loader,
 )
 from mnist_sweep.output import lose_rather_than_fail
-from mnist_sweep.paths import CHECKPOINT, CONF, PACKAGE, RECIPES, RESULT, RUN_HYDRA, RUN_OVERRIDES
+from mnist_sweep.paths import CONF, PACKAGE, RECIPES, RUN_HYDRA
+from mnist_sweep.resume import expand_resume
 from mnist_sweep.search.plugin import SearchSweeper
 from mnist_sweep.search.study.credentials import hide_in_arguments
 from mnist_sweep.usage import COMMANDS, PROGRAM, usage
@@ -209,62 +210,6 @@ def _look_for_modules_here() -> None:
     """As `python -m mnist_sweep` does, so that the command `mnist-sweep` finds the same classes."""
     if not sys.flags.safe_path and not {"", os.getcwd()} & set(sys.path):
         sys.path.insert(0, os.getcwd())
-
-
-def expand_resume(arguments: list[str]) -> list[str]:
-    """`resume=<run dir>` -> that run's overrides, to be run again in its directory.
-
-    Raises:
-        UserError: the directory is no run, the run is complete, or other overrides stand beside.
-    """
-    given = [a for a in arguments if key_of(a) == "resume" and "=" in a]
-    if not given or given[-1].endswith("resume=null"):
-        return arguments
-    from mnist_sweep.errors import UserError
-    from mnist_sweep.runs.record import read_result
-    from mnist_sweep.runs.saved import read_overrides, reason_of
-    from mnist_sweep.runs.surroundings import Surroundings
-
-    directory = Path(given[-1].partition("=")[2].strip("'\""))
-    others = [
-        override
-        for override in overrides_in(arguments)
-        if override not in given and not is_for_hydra(override)
-    ]
-    if others:
-        raise UserError(
-            f"resume={directory} takes the run's own settings: leave out {' '.join(others)}"
-        )
-    saved = directory / RUN_OVERRIDES
-    if not os.path.isfile(saved):  # Path's own raises over a name that is too long
-        raise UserError(
-            f"resume={directory} is not a run directory (it has no {RUN_OVERRIDES}): "
-            "give the path that the run printed as `run`"
-        )
-    result = directory / RESULT
-    try:
-        status = read_result(directory).status if result.is_file() else ""
-    except UserError as error:
-        assert isinstance(error.__cause__, Exception)
-        raise UserError(
-            f"resume={directory}: {result} is damaged ({reason_of(error.__cause__)}): delete it, "
-            f"and the run goes on from {CHECKPOINT} or, where there is none, from its start"
-        ) from error
-    if status in ("completed", "diverged", "infeasible"):
-        raise UserError(f"resume={directory}: that run has ended ({status}); see {result}")
-    is_placed = any(
-        "hydra.searchpath" in a or a.startswith(("--config-d", "-cd")) for a in arguments
-    )
-    quoted = "'" + str(directory).replace("'", "\\'") + "'"
-    return [
-        *(argument for argument in arguments if argument not in given),
-        *read_overrides(directory),
-        *([] if is_placed else Surroundings.recorded(directory).overrides()),
-        f"resume={quoted}",
-        f"hydra.run.dir={quoted}",
-        "hydra.mode=RUN",
-        "hydra.output_subdir=null",  # keep the files of the run's start
-    ]
 
 
 def word(error: Exception, arguments: list[str]) -> tuple[str, int]:

@@ -135,7 +135,9 @@ class TrainerConfig(Schema):
     limit_train: Count | None
     """Train on the first so many images only."""
     limit_val: Count | None
-    """Evaluate (validation and test) on the first so many images only."""
+    """Validate on the first so many images only."""
+    limit_test: Annotated[Count | None, NotIn.HASH | NotIn.RESULT]
+    """Test on the first so many images only; the column `test_images` says on how many it was."""
 
     @field_validator("device")
     @classmethod

@@ -133,11 +133,16 @@ class Dataset:
     mean: float
     std: float
 
-    def limited(self, train: int | None, evaluation: int | None) -> "Dataset":
-        """The first so many images of the training set, and of the validation and test sets."""
-        val = None if self.val is None else self.val.first(evaluation)
-        test = self.test.first(evaluation)
-        return replace(self, train=self.train.first(train), val=val, test=test)
+    def limited(
+        self, train: int | None = None, val: int | None = None, test: int | None = None
+    ) -> "Dataset":
+        """The first so many images of the training, validation and test sets; None for all."""
+        return replace(
+            self,
+            train=self.train.first(train),
+            val=None if self.val is None else self.val.first(val),
+            test=self.test.first(test),
+        )
 
     def to(self, device: torch.device) -> "Dataset":
         val = None if self.val is None else self.val.to(device)

@@ -73,7 +73,7 @@ def _main() -> None:
     from mnist_sweep.train import Machine
 
     with _whole_or_not(out) as staged:
-        data = run.data().limited(None, check_images)
+        data = run.data().limited(test=check_images)
         expected = logits_of(run, data, Machine(torch.device("cpu"), "fp32", 1))
         staged.write_bytes(to_onnx(run.model(), _metadata(run, data)))
         difference, acc = check(staged, data, expected)

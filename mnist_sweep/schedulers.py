@@ -109,7 +109,9 @@ class Plateau(Warmed):
 class OneCycle(Scheduler):
     """Up over the first part of the run, down over the rest, step by step.
 
-    Source: Smith and Topin 2018, without momentum cycling.
+    Source: Smith and Topin 2018, without momentum cycling. The peak is `warmup` of the way from the
+    first of N steps to the last, at step warmup * (N - 1); torch's OneCycleLR has it at
+    pct_start * N - 1. Both ends are shares of the peak; torch's last is one of its first.
     """
 
     warmup: Fraction

@@ -2,6 +2,7 @@
 progress, and a summary at the end."""
 
 import math
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -35,7 +36,7 @@ class SweepProgress(Callback):
     def __init__(self) -> None:
         self.total: int | None = None
         self.start = 0.0
-        self.swept: list[str] = []
+        self.swept: dict[str, list[str]] = {}
         self.one_by_one = True
 
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -54,7 +55,7 @@ class SweepProgress(Callback):
         from mnist_sweep.errors import UserError
 
         sweeps = _discrete_sweeps(config)
-        self.swept = list(sweeps)
+        self.swept = sweeps
         if not _is_search(config):  # which shows its own progress
             given = config.hydra.sweeper.get("n_trials")
             self.total = given or math.prod(map(len, sweeps.values()))
@@ -69,7 +70,7 @@ class SweepProgress(Callback):
         _fetch(config, sweeps)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
-        from mnist_sweep.runs.console import duration, make_console
+        from mnist_sweep.runs.console import duration, make_console, show_rule
 
         number = config.hydra.job.get("num")
         if self.total is None or number is None:
@@ -81,8 +82,8 @@ class SweepProgress(Callback):
         what = " ".join(config.hydra.overrides.task)
         console = make_console()
         console.print()
-        console.rule(f"job {number + 1} of {self.total}{left}", align="left", style="dim")
-        console.print(what, style="bold", markup=False)
+        show_rule(console, f"job {number + 1} of {self.total}{left}")
+        console.print(what, style="bold", markup=False, soft_wrap=True)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         error = raised_by(job_return)
@@ -90,11 +91,12 @@ class SweepProgress(Callback):
             from mnist_sweep.runs.console import make_console
 
             text = " ".join(str(error).split())
-            make_console().print(f"failed: {text}", style="red", markup=False)
+            make_console().print(f"failed: {text}", style="red", markup=False, soft_wrap=True)
 
     def on_multirun_end(self, config: DictConfig, **kwargs: Any) -> None:
-        from mnist_sweep.runs.console import duration, make_console, show_sweep
+        from mnist_sweep.runs.console import duration, make_console, show_rule
         from mnist_sweep.runs.killed import leave_rows
+        from mnist_sweep.runs.sweep_end import show_missing, show_sweep
         from mnist_sweep.runs.table import ResultsTable
 
         if _is_search(config) or not self.start:
@@ -104,15 +106,16 @@ class SweepProgress(Callback):
             leave_rows(sweep_dir, self.start)
         table = ResultsTable(sweep_dir / RESULTS_TABLE)
         rows = table.rows()
+        console = make_console()
         if rows:
-            console = make_console()
             statuses = Counter(row["status"] for row in rows)
             counts = ", ".join(f"{count} {status}" for status, count in statuses.items())
             console.print()
-            console.rule(
-                f"{counts} in {duration(time.time() - self.start)}", align="left", style="dim"
-            )
-            show_sweep(console, rows, self.swept)
+            show_rule(console, f"{counts} in {duration(time.time() - self.start)}")
+            show_sweep(console, rows, list(self.swept))
+        if self.swept and config.hydra.runtime.choices["hydra/sweeper"] == "basic":
+            show_missing(console, rows, self.swept, sys.argv[1:])
+        if rows:
             console.print(f"table    {table.path}", markup=False, soft_wrap=True)
 
 

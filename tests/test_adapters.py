@@ -7,7 +7,7 @@ import argparse
 import ast
 import re
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
@@ -241,6 +241,40 @@ def test_what_is_private_to_optunas_grid_is_still_there() -> None:
             for _ in range(6):
                 study.tell(study.ask().number, 1.0)
         assert optuna_private.says_sampler_is_done(done.value)
+
+
+PRUNERS: dict[str, Callable[[], optuna.pruners.BasePruner]] = {
+    "rung 2": lambda: optuna.pruners.SuccessiveHalvingPruner(1, reduction_factor=2),
+    "rung 2 of bracket 1": lambda: optuna.pruners.HyperbandPruner(
+        max_resource=1, reduction_factor=2
+    ),
+    "the median of 1 completed trial": lambda: optuna.pruners.MedianPruner(n_startup_trials=1),
+    "the best 25 % of 1 completed trial": lambda: optuna.pruners.PercentilePruner(
+        25, n_startup_trials=1
+    ),
+    "the epochs before": lambda: optuna.pruners.PatientPruner(None, patience=0),
+    "the allowed range": lambda: optuna.pruners.ThresholdPruner(lower=0.5),
+}
+
+
+@pytest.mark.parametrize("of", PRUNERS)
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_what_made_a_pruner_end_a_trial_can_be_told(of: str) -> None:
+    pruner = PRUNERS[of]()
+    study = optuna.create_study(study_name="a", direction="maximize", pruner=pruner)
+    for last in (0.9, 0.3):
+        trial = study.ask()
+        ended = False
+        for step, value in enumerate((0.6, last), start=1):
+            trial.report(value, step)
+            ended = trial.should_prune()
+        if not ended:
+            study.tell(trial, last)
+    assert ended
+    with of_optuna(f"what {type(pruner).__name__} goes by"):
+        cut = optuna_private.cut_of_pruner(pruner, study, study.trials[1])
+        assert cut is not None
+        assert cut.of == of and cut.value < cut.cut and cut.value in (0.3, 0.6)
 
 
 # Nowhere else

@@ -36,6 +36,7 @@ NOT_RUN = {
     "python3 -m pip --python .venv install -e '.[export,tensorboard,mlflow,wandb,dashboard]'": (
         INSTALLS
     ),
+    "python3 -m pip --python .venv install 'mlflow>=3.17,<4'": INSTALLS,
     "source .venv/bin/activate": OF_A_SHELL,
     "mnist-sweep model=<Tab>": OF_A_SHELL,
     "export MNIST_SWEEP_DATA=...": OF_A_SHELL,

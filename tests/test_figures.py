@@ -33,6 +33,7 @@ from mnist_sweep.figures.parallel import NO_VALUE, SIDE_BY_SIDE
 from mnist_sweep.figures.parallel import parallel as draw_parallel
 from mnist_sweep.figures.pruned import pruned as draw_pruned
 from mnist_sweep.figures.saving import save
+from mnist_sweep.figures.style import contrast
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.report.analysis.curves import run_curve
 from mnist_sweep.report.analysis.front import (
@@ -175,6 +176,12 @@ def test_text_is_shown_as_it_stands(tmp_path: Path) -> None:
     shown = [text.get_text() for text in figure.findobj(Text)]
     assert NASTY in shown, "the title"
     svg = saved(figure, tmp_path / "a.svg").decode()
+    named = ElementTree.fromstring(svg).findtext("{http://www.w3.org/2000/svg}title")
+    assert named == NASTY, "for those who do not see the picture"
+    texts = {
+        text.text for text in ElementTree.fromstring(svg).iter("{http://www.w3.org/2000/svg}text")
+    }
+    assert "epoch" in texts, "text, not outlines"
     assert svg.count("größer 数字 $x^{2$ \\frac &lt;b&gt;&amp;amp; %s") >= 2, "title and legend"
 
 
@@ -434,6 +441,11 @@ def test_the_confusion_matrix_has_every_count_and_the_accuracy_of_each_label() -
         assert shown[(9.7, label)] == accuracy
     assert axes.get_xlabel() == "prediction" and axes.get_ylabel() == "label"
     [image] = axes.images
+    for text in axes.texts:
+        x, y = text.get_position()
+        inside = float(x).is_integer() and float(y).is_integer() and x != y
+        background: Any = image.cmap(image.norm(counts[int(y), int(x)])) if inside else "white"
+        assert contrast(text.get_color(), background) >= 4.5, text.get_text()
     drawn: np.ndarray = np.ma.filled(np.ma.asarray(image.get_array()), -1)
     off = ~np.eye(10, dtype=bool)
     assert (drawn[off] == counts[off]).all() and (drawn[~off] == -1).all()

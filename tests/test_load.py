@@ -14,6 +14,7 @@ from mnist_sweep.paths import CONF
 from mnist_sweep.report import load_results
 from mnist_sweep.report.read.load import GROUPS
 from mnist_sweep.runs.table import ResultsTable
+from tests.conftest import TINY, Cli
 from tests.results import STATUSES, record, write
 
 NO_SHRINKING = [phase for phase in Phase if phase is not Phase.shrink]  # takes minutes here
@@ -166,6 +167,17 @@ def test_a_folder_stands_for_its_table_or_for_those_below(tmp_path: Path) -> Non
     assert len(load_results(tmp_path / "a")) == 2
     read = load_results(tmp_path)
     assert sorted(read.run_id) == ["r000000001", "r000000002", "r000000003"]
-    assert read.attrs["skipped"] == (
+    assert read.attrs["skipped"] == "1 foreign file named results.csv"
+    write(tmp_path / "c" / "results.csv", record(3, val_acc=0.5))
+    assert load_results(tmp_path).attrs["skipped"] == (
         "1 foreign file named results.csv, 1 repeat of a run in another table"
-    )
+    ), "the same run, told otherwise"
+
+
+def test_the_rows_of_a_sweep_in_both_its_tables_are_no_repeats(cli: Cli, tmp_path: Path) -> None:
+    done = cli("-m", *TINY, "model=ds_cnn_v3_code", "seed=0,1")
+    assert done.returncode == 0, done.stderr
+    page = cli("html", "outputs", "multirun", module="mnist_sweep.report")
+    assert page.returncode == 0, page.stderr
+    assert "2 runs (2 completed)" in page.stdout and "skipped" not in page.stdout
+    assert "Not read" not in (tmp_path / "report.html").read_text()

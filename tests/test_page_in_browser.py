@@ -306,8 +306,32 @@ def test_plots_follow_the_scheme(browser: Any, report: Path, scheme: str) -> Non
     shown.context.close()
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_failed_and_diverged_are_told_apart(browser: Any, report: Path, scheme: str) -> None:
+    """By colour and by shape, in the page's head and table, and by colour in its plots."""
+    shown = Opened(browser, report, color_scheme=scheme)
+    marks = {
+        status: shown.page.locator(f".top .status.{status}").evaluate(
+            "(e) => { const s = getComputedStyle(e, '::before');"
+            " return [s.backgroundColor, s.rotate]; }"
+        )
+        for status in ("failed", "diverged")
+    }
+    assert all(one != other for one, other in zip(*marks.values(), strict=True)), marks
+    colors = [
+        shown.page.evaluate(f"getComputedStyle(document.body).getPropertyValue('--status-{name}')")
+        for name in marks
+    ]
+    assert colors[0] != colors[1]
+    shown.context.close()
+
+
 def test_plots_of_a_search_are_drawn(browser: Any, search_report: Path) -> None:
     shown = Opened(browser, search_report)
+    shown.page.locator("#history-search-0").scroll_into_view_if_needed()
+    points = shown.page.locator("#history-search-0 .scatterlayer path.point")
+    points.first.wait_for(state="attached")
+    assert points.count() == 4
     for name in ("importance-search-0", "timeline-search-0"):
         shown.page.locator(f"#{name}").scroll_into_view_if_needed()
         # Attached, not visible: a bar may have no length.

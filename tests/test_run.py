@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -48,7 +49,7 @@ def test_a_run_leaves_its_directory_and_a_typed_row(cli: Cli, tmp_path: Path) ->
     assert (row["data"], row["model"], row["optimizer"]) == ("digits", "separable_cnn", "sgd")
     assert (row["augmentation"], row["protocol"]) == ("affine", "select")
     assert (row["seed"], row["epochs"], row["epochs_done"]) == (3, 2, 2)
-    assert (row["train_images"], row["val_images"], row["test_images"]) == (128, 100, 100)
+    assert (row["train_images"], row["val_images"], row["test_images"]) == (128, 100, 360)
     assert row["num_params"] == 15866 and row["lr"] == 0.1
     assert 0 <= row["test_acc"] <= 1 and row["peak_rss_mb"] > 100
     assert Path(tmp_path / row["run_dir"]) == run_dir
@@ -260,7 +261,7 @@ def test_a_run_killed_after_its_last_epoch_resumes_to_a_full_row(cli: Cli, tmp_p
     unbroken = read_result(run_dir)
     # The state between the last checkpoint and the end: no result yet, no history.
     experiment = make_experiment(*TINY)
-    data = load(experiment.settings.data, experiment.settings.protocol).limited(128, 100)
+    data = load(experiment.settings.data, experiment.settings.protocol).limited(128, 100, 512)
     train(
         experiment, data, settle(experiment.settings.trainer), checkpoint=run_dir / "checkpoint.pt"
     )
@@ -382,6 +383,77 @@ def test_a_multirun_compares_variants_in_its_own_table(cli: Cli, tmp_path: Path)
     again = ResultsTable(tmp_path / "again.csv")
     assert rebuild(again, [tmp_path / "multirun"]) == 8
     assert {row["run_id"] for row in again.rows()} == set(own.run_id)
+
+
+def test_a_grids_end_takes_seeds_together(cli: Cli, tmp_path: Path) -> None:
+    done = cli("-m", *TINY, "model=ds_cnn_v3_code", "optimizer=sgd,adam", "seed=0,1,2")
+    assert done.returncode == 0, done.stderr
+    head, *lines = done.stdout[done.stdout.index("6 completed in") :].splitlines()[1:4]
+    assert head.split() == ["optimizer", "n", "params", "val_acc", "test_acc", "status"]
+    runs = read_table(tmp_path)
+    for line, (optimizer, own) in zip(lines, runs.groupby("optimizer", sort=False), strict=True):
+        measured = [
+            word
+            for name in ("val_acc", "test_acc")
+            for word in (f"{own[name].mean():.4f}", "±", f"{own[name].std():.4f}")
+        ]
+        assert line.split() == [optimizer, "3", "4538", *measured, "completed"]
+    assert "never ran" not in done.stdout
+
+
+STOPS = """
+from torch import nn
+
+class Net(nn.Sequential):
+    def __init__(self, stops: bool) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(784, 10))
+        self.stops = stops
+
+    def train(self, mode=True):
+        if mode and self.stops:
+            raise KeyboardInterrupt
+        return super().train(mode)
+"""
+
+
+def test_a_grid_that_was_stopped_says_what_never_ran(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(STOPS)
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    (tmp_path / "mine" / "model" / "stopping.yaml").write_text("_target_: mine.Net\nstops: false\n")
+    given = ["--config-dir", "mine", *TINY, "model=stopping", "hydra.sweep.dir=sweep"]
+    swept = ["optimizer=sgd,adam", "model.stops=false,true"]
+    done = cli("-m", *given, *swept, MNIST_SWEEP_TARGETS="mine.Net")
+    assert done.returncode == 130, done.stdout + done.stderr
+    assert list(read_table(tmp_path).status) == ["completed", "interrupted"]
+    said = done.stdout[done.stdout.index("never ran") :].splitlines()
+    assert said[0] == "never ran (no row): 2 of 4 jobs; each by itself:"
+    commands = [shlex.split(line)[3:] for line in said if line.startswith("python -m mnist_sweep ")]
+    assert [command[-2:] for command in commands] == [
+        ["optimizer=adam", f"model.stops={stops}"] for stops in (False, True)
+    ]
+    done = cli(*commands[0], MNIST_SWEEP_TARGETS="mine.Net")
+    assert done.returncode == 0, done.stderr
+    assert read_table(tmp_path).iloc[-1].optimizer == "adam"
+
+
+def test_a_limit_of_validation_is_none_of_test(cli: Cli, tmp_path: Path) -> None:
+    """And of a run from before the key `limit_test`, whose one limit was for both, it is."""
+    plain = ["data=digits", "trainer.epochs=1", "trainer.limit_train=64", "model=ds_cnn_v3_code"]
+    for limits, images in (
+        (["trainer.limit_val=50"], (50, 360)),
+        (["trainer.limit_val=50", "trainer.limit_test=70"], (50, 70)),
+    ):
+        done = cli(*plain, *limits)
+        assert done.returncode == 0, done.stderr
+        row = read_table(tmp_path).iloc[-1]
+        assert (row.val_images, row.test_images) == images
+    assert read_table(tmp_path).config_hash.nunique() == 1
+    path = Path(tmp_path / row.run_dir) / ".hydra" / "config.yaml"
+    path.write_text(path.read_text().replace("  limit_test: 70\n", ""))
+    done = cli(row.run_dir, module="mnist_sweep.rerun")
+    assert done.returncode == 0, done.stderr
+    row = read_table(tmp_path).iloc[-1]
+    assert (row.val_images, row.test_images) == (50, 50)
 
 
 LAUNCHERS = {

@@ -29,7 +29,10 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.cells import cell_len
 
 from mnist_sweep.profile import count_params
+from mnist_sweep.report.analysis.parallel import parallel_info
+from mnist_sweep.report.read.study import read_study
 from tests.conftest import Cli, Done, environment, make_experiment, read_result, read_table
+from tests.report_page import read
 
 # A training of a moment, in which the learning rate does make a difference.
 SMALL = [
@@ -238,6 +241,7 @@ def test_several_objectives_give_the_front_that_optuna_gives(search: Cli, tmp_pa
     study = optuna.load_study(study_name=None, storage=storage)
     results = results_of(tmp_path)
     assert set(results) == {"name", "solutions"}
+    assert study.metric_names == ["val_acc", "num_params"]
     front = {trial.number: trial for trial in study.best_trials}
     assert sorted(solution["trial"] for solution in results["solutions"]) == sorted(front)
     rows = rows_of(tmp_path).set_index("trial")
@@ -249,6 +253,39 @@ def test_several_objectives_give_the_front_that_optuna_gives(search: Cli, tmp_pa
             list(rows.loc[trial.number, ["val_acc", "num_params"]])
         )
     assert set(rows.num_params) == {4538, 17418, 19642}
+
+
+def test_the_end_of_several_objectives_is_readable_at_80_columns(cli: Cli, tmp_path: Path) -> None:
+    """A line each with the values and the run directory, and commands that can be pasted."""
+    objectives = ["val_acc", "num_params", "macs"]
+    shown = run_in_a_terminal(
+        tmp_path,
+        [
+            *SEARCH, ONE_JOB, *small("model"), GRID, "model=ds_cnn_v3_code,rf_cnn",
+            "optimizer.lr=0.001,0.02", f"hydra.sweeper.objective=[{','.join(objectives)}]",
+            "hydra.sweeper.direction=[maximize,minimize,minimize]",
+        ],
+    )  # fmt: skip
+    lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown))
+    [head] = [
+        number for number, line in enumerate(lines) if line.split()[:2] == ["trial", "val_acc"]
+    ]
+    assert lines[head].split() == ["trial", *objectives, "run"]
+    solutions = results_of(tmp_path)["solutions"]
+    for solution, line in zip(solutions, lines[head + 1 :], strict=False):
+        assert cell_len(line) <= COLUMNS
+        number, val_acc, num_params, macs, run_dir = line.split()
+        assert (int(number), run_dir) == (solution["trial"], solution["run_dir"])
+        given = float(val_acc), int(num_params.replace(",", "")), int(macs.replace(",", ""))
+        assert given == pytest.approx(tuple(solution["values"]), abs=1e-4)
+    commands = [line for line in lines if line.startswith("again   python -m mnist_sweep ")]
+    assert len(commands) == len(solutions)
+    for solution, command in zip(solutions, commands, strict=True):
+        assert command == f"again   {solution['command']}"
+        done = cli(*shlex.split(command)[4:])
+        assert done.returncode == 0, done.stderr
+        recorded = read_result(tmp_path / solution["run_dir"])
+        assert read_table(tmp_path).iloc[-1].val_acc == pytest.approx(recorded["val_acc"])
 
 
 FAILS = """
@@ -486,6 +523,17 @@ def test_a_grid_can_be_done_in_part(search: Cli, tmp_path: Path) -> None:
 # One rate that learns at once and several that never do.
 RATES = "optimizer.lr=0.01,1e-6,1e-7,1e-8,1e-9"
 BY_LOSS = ["hydra.sweeper.objective=val_loss", "hydra.sweeper.direction=minimize"]
+REASON = re.compile(
+    r"epoch (?P<epoch>\d+): (?P<value>[\d.]+)(?: at best(?: in \d+ epochs)?)?, "
+    r"above the cut of (?P<cut>[\d.]+) of (?P<of>.+)"
+)
+CUTS = {
+    "median": r"the median of \d completed trials?",
+    "percentile": r"the best 25 % of \d completed trials?",
+    "hyperband": r"rung [12] of bracket [12]",
+    "successive_halving": r"rung [12]",
+    "patient": "the epochs before",
+}
 PRUNERS = {
     "median": ["hydra.sweeper.pruner.n_startup_trials=1", RATES],
     "percentile": ["hydra.sweeper.pruner.n_startup_trials=1", RATES],
@@ -521,10 +569,46 @@ def test_every_pruner_ends_what_is_not_worth_going_on_with(
         history = pd.read_csv(tmp_path / row.run_dir / "history.csv")
         assert list(history.val_loss) == pytest.approx(list(trial.intermediate_values.values()))
         assert pd.isna(row.test_acc) == pruned
+        assert pd.isna(row.error) != pruned
+        if pruned:
+            assert_reason_is_told(tmp_path, done, trial, row)
+            assert re.search(f" of {CUTS[pruner]}$", row.error), row.error
         assert (tmp_path / row.run_dir / "model.pt").exists() != pruned
         assert read_result(tmp_path / row.run_dir)["status"] == row.status
     best = finished(tmp_path)[results_of(tmp_path)["best_trial"]]
     assert best.params == {"optimizer.lr": 0.01}
+
+
+def assert_reason_is_told(folder: Path, done: Done, trial: FrozenTrial, row: Any) -> None:
+    """In the study, the table, the terminal and the run's directory: where, and by which cut."""
+    reason = REASON.fullmatch(row.error)
+    assert reason is not None, row.error
+    assert int(reason["epoch"]) == row.epochs_done
+    assert float(reason["value"]) > float(reason["cut"])
+    best = min(trial.intermediate_values.values())
+    assert float(reason["value"]) >= best - 1e-4
+    assert trial.user_attrs["error"] == read_result(folder / row.run_dir)["error"] == row.error
+    assert f"{trial.number:>5}  pruned     {row.error}" in done.stdout
+
+
+def test_the_log_of_a_pruned_run_says_why(search: Cli, cli: Cli, tmp_path: Path) -> None:
+    """And so does the page."""
+    done = search(
+        "hydra/sweeper/pruner=successive_halving", RATES, GRID, "hydra.sweeper.sampler.seed=1",
+        *BY_LOSS, "trainer.epochs=4", "hydra.sweeper.n_jobs=2",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    pruned = [row for row in rows_of(tmp_path).itertuples() if row.status == "pruned"]
+    assert pruned
+    assert cli("html", "sweep", module="mnist_sweep.report").returncode == 0
+    [shown] = [
+        c for c in read(tmp_path / "report.html").data()["runs"]["columns"] if c["name"] == "error"
+    ]
+    words = set(shown["values"])
+    for row in pruned:
+        log = (tmp_path / str(row.run_dir) / "output.log").read_text()
+        assert f"pruned  {row.error}" in log
+        assert set(str(row.error).split(" ")) <= words
 
 
 def test_a_search_leaves_its_command(search: Cli, cli: Cli, tmp_path: Path) -> None:
@@ -557,7 +641,7 @@ def test_rungs_train_the_best_of_each_rung_for_longer(search: Cli, tmp_path: Pat
     rows = rows_of(tmp_path).set_index("trial")
     seen: dict[int, list[float]] = {epochs: [] for epochs in rungs}
     for trial in finished(tmp_path):
-        row = rows.loc[trial.number]
+        row: Any = rows.loc[trial.number]
         reached = 0
         for epochs, more in zip(rungs, [*rungs[1:], math.inf], strict=True):
             value = trial.intermediate_values[epochs]
@@ -572,6 +656,9 @@ def test_rungs_train_the_best_of_each_rung_for_longer(search: Cli, tmp_path: Pat
         completed = reached == len(rungs)
         assert (trial.state == TrialState.COMPLETE) == completed
         assert row.status == ("completed" if completed else "pruned")
+        if not completed:
+            assert_reason_is_told(tmp_path, done, trial, row)
+            assert row.error.endswith(f" of rung {reached}")
         assert read_result(tmp_path / row.run_dir)["status"] == row.status
     assert len(rows) == 6 and set(rows.status) == {"completed", "pruned"}
     assert rows.index.is_unique and len(read_table(tmp_path)) == 6
@@ -732,6 +819,23 @@ def test_fitted_widths_are_those_of_the_run(search: Cli, tmp_path: Path) -> None
         last = f"model.stage{given['model.num_stages']}.width"
         positions = 4 if given["model.head"] == "linear" else 1
         assert list(weights.values())[-2].shape == (10, positions * int(given[last]))
+        [line] = [s for s in done.stdout.splitlines() if s.startswith(f"{row.trial:>5}  completed")]
+        params = finished(tmp_path)[int(str(row.trial))].params
+        for name in (name for name in params if name.endswith(".width")):
+            both = f" {name.removeprefix('model.')}={params[name]}->{given[name]}"
+            same = params[name] == int(given[name])
+            assert (both.partition("->")[0] if same else both) in line
+    results = results_of(tmp_path)
+    best = rows.set_index("trial").overrides[results["best_trial"]]
+    assert results["best_widths"]
+    for name, width in results["best_widths"].items():
+        assert f"{name}={width}" in shlex.split(best)
+        assert results["best_params"][name] != width
+    study = read_study(tmp_path / "sweep", None)
+    axes = {axis.name: axis.values for axis in parallel_info(study, "val_acc").axes}
+    for name in ("model.stage2.width", "model.stage3.width"):
+        words = [f"{name}={width}" for width in axes[f"{name} in the net"] if width is not None]
+        assert all(any(word in text for text in rows.overrides) for word in words)
 
 
 def is_weight(name: str) -> bool:
@@ -1073,4 +1177,12 @@ def test_without_a_terminal_brackets_are_shown_as_they_are(failing: Cli, tmp_pat
     done = failing(*HALF_FAIL, "hydra.sweeper.max_failure_rate=1", "hydra.sweeper.max_retries=0")
     lines = [line for line in done.stdout.splitlines() if "  failed  " in line]
     assert len(lines) == 2 and all("this one [fails]" in line for line in lines)
-    assert all(cell_len(line) <= 100 for line in lines)
+
+
+def test_without_a_terminal_nothing_is_cut(search: Cli, tmp_path: Path) -> None:
+    long = "d" * 300
+    done = search(f"data.root={long}a,{long}b", "hydra.sweeper.skip_repeats=false", GRID)
+    assert done.returncode == 0, done.stderr
+    ended = [line for line in done.stdout.splitlines() if "  completed  " in line]
+    assert sorted(line.split()[-1] for line in ended) == [f"data.root={long}{x}" for x in "ab"]
+    assert "…" not in done.stdout

@@ -65,8 +65,8 @@ def run_dir(job: Job) -> Path:
     return Path(job.subdir)
 
 
-def never(job: Job, history: list[EpochMetrics]) -> bool:
-    return False
+def never(job: Job, history: list[EpochMetrics]) -> str | None:
+    return None
 
 
 def train(engine: Engine, jobs: list[Job], on_epoch: OnEpoch = never) -> list[Ended]:
@@ -88,9 +88,9 @@ def test_each_job_ends_once_with_its_record(engine: Engine) -> None:
     assert engine.is_idle and engine.has_room
     epochs: dict[int, list[int]] = {}
 
-    def on_epoch(job: Job, history: list[EpochMetrics]) -> bool:
+    def on_epoch(job: Job, history: list[EpochMetrics]) -> str | None:
         epochs.setdefault(job.info.trial, []).append(len(history))
-        return False
+        return None
 
     jobs = [job(number, f"seed={number}") for number in range(3)]
     for one, ended in zip(jobs, train(engine, jobs, on_epoch), strict=True):
@@ -103,8 +103,9 @@ def test_each_job_ends_once_with_its_record(engine: Engine) -> None:
 
 
 def test_a_run_is_pruned_where_its_epoch_is_answered_so(engine: Engine) -> None:
-    [ended] = train(engine, [job(10)], lambda job, history: len(history) == 1)
-    assert ended.record is not None and ended.record.status == "pruned"
+    [ended] = train(engine, [job(10)], lambda job, history: "a reason")
+    assert ended.record is not None
+    assert (ended.record.status, ended.record.error) == ("pruned", "a reason")
     assert len(read_history(run_dir(ended.job))) == 1
 
 

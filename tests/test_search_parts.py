@@ -47,7 +47,7 @@ from mnist_sweep.search.study.ledger import Ledger
 from mnist_sweep.search.study.opening import check_same, in_common
 from mnist_sweep.search.trials.layout import Layout
 from mnist_sweep.search.trials.lifecycle import Lifecycle, Verdict
-from mnist_sweep.search.trials.pruning import is_promoted
+from mnist_sweep.search.trials.pruning import cut_of_rung
 from mnist_sweep.search.trials.records import Records, leave
 from mnist_sweep.search.trials.recovery import Recovery
 from mnist_sweep.search.trials.rows import Rows
@@ -196,7 +196,7 @@ def test_a_rung_promotes_as_many_as_the_next_has_time_for(
         others = study.ask()  # has not come so far
         study.tell(others, state=TrialState.FAIL)
         found = [
-            is_promoted(n, study.trials, objectives, epochs, more_epochs)
+            cut_of_rung(n, study.trials, objectives, epochs, more_epochs) is None
             for n in range(len(scores))
         ]
         assert found == promoted

@@ -33,7 +33,7 @@ CPU = Machine(torch.device("cpu"), "fp32", threads=1)
 def dataset(experiment: Experiment) -> Dataset:
     trainer = experiment.settings.trainer
     data = load(experiment.settings.data, experiment.settings.protocol)
-    return data.limited(trainer.limit_train, trainer.limit_val)
+    return data.limited(trainer.limit_train, trainer.limit_val, trainer.limit_test)
 
 
 def run(*overrides: str) -> TrainResult:
@@ -96,7 +96,7 @@ def test_every_combination_with_a_model_trains_a_few_steps(model: str) -> None:
     """optimizer x scheduler x augmentation: finite weights that moved."""
     base = make_experiment("data=digits", "trainer.epochs=2", "trainer.batch_size=8")
     settings = with_trainer(base.settings, eval_batch_size=8)
-    data = dataset(base).limited(16, 8)
+    data = dataset(base).limited(16, 8, 8)
     fresh = make_experiment(f"model={model}", "budget.max_params=null").model
     optimizers = {
         name: make_experiment(f"optimizer={name}").optimizer for name in choices("optimizer")

@@ -12,6 +12,9 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocat
 LEAST_ERROR = 0.01
 """Percent: one image in 10,000. Added to each error, so that 100 % has a place."""
 
+SCALE = " (on a scale of errors)"
+"""What the label of an `accuracy_axis` ends in."""
+
 TICKS = [
     [0, 50, 90, 99, 99.9, 100],
     [20, 80, 95, 98, 99.5, 99.8],

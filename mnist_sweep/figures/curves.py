@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mnist_sweep.figures.axes import accuracy_axis, epoch_axis, numbers, plain_log_ticks
+from mnist_sweep.figures.axes import SCALE, accuracy_axis, epoch_axis, numbers, plain_log_ticks
 from mnist_sweep.figures.labels import headline, legend, one_line
 from mnist_sweep.figures.style import (
     BLUE,
@@ -59,7 +59,7 @@ def curves(runs: Sequence[RunCurve], title: str) -> Figure:
     accuracy_axis(left.yaxis, accs)
     right.set_yscale("log", nonpositive="clip")
     plain_log_ticks(right.yaxis, right.get_ylim())
-    left.set_title("accuracy, %", fontsize=9.5, fontweight="normal")
+    left.set_title(f"accuracy, %{SCALE}", fontsize=9.5, fontweight="normal")
     right.set_title("loss, nats", fontsize=9.5, fontweight="normal")
     for axes in (left, right):
         epoch_axis(axes, max(epoch for run in runs for epoch in run.epoch))

@@ -7,7 +7,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from mnist_sweep.figures.labels import headline, wrapped
-from mnist_sweep.figures.style import GREY, INK, VERMILION, WIDTH, styled
+from mnist_sweep.figures.style import GREY, VERMILION, WIDTH, readable_on, styled
 from mnist_sweep.figures.tiles import CAPTION, TILE, draw_tile, prepare_tiles
 
 MOST_MISTAKES = 40
@@ -35,7 +35,6 @@ def confusion_matrix(counts: np.ndarray, title: str) -> Figure:
         for prediction in range(classes):
             count = counts[label, prediction]
             right = label == prediction
-            is_dark = not right and count > 0.7 * most
             if count or right:
                 axes.text(
                     prediction,
@@ -43,7 +42,7 @@ def confusion_matrix(counts: np.ndarray, title: str) -> Figure:
                     f"{count:,}",
                     ha="center",
                     va="center",
-                    color="white" if is_dark else GREY if right else INK,
+                    color=GREY if right else readable_on(ERRORS(count / max(most, 1))),
                     fontsize=8.5 if right else 9.5,
                     fontweight="normal" if right else "bold",
                 )

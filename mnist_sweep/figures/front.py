@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
-from mnist_sweep.figures.axes import accuracy_axis, log_limits, numbers, plain_log_ticks
+from mnist_sweep.figures.axes import SCALE, accuracy_axis, log_limits, numbers, plain_log_ticks
 from mnist_sweep.figures.labels import headline, legend, one_line, wrapped
 from mnist_sweep.figures.saving import boxes_for_unknown_glyphs
 from mnist_sweep.figures.style import BLUE, GREY, ORANGE, SKY, WIDTH, styled
@@ -39,7 +39,7 @@ def front(tracks: Sequence[FrontInfo], title: str, cost: str) -> Figure:
         axes.set_xscale("log")
         axes.set_xlim(left, right)
         keys |= _draw_track(axes, track)
-        axes.set_ylabel(f"{track.score}, %")
+        axes.set_ylabel(f"{track.score}, %{SCALE}")
         axes.set_title(wrapped(track.title, 90), fontsize=9.5, fontweight="normal")
     plain_log_ticks(grid.flat[-1].xaxis, (left, right))
     grid.flat[-1].set_xlabel(cost)

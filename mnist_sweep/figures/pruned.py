@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mnist_sweep.figures.axes import accuracy_axis, epoch_axis, numbers, without_outliers
+from mnist_sweep.figures.axes import SCALE, accuracy_axis, epoch_axis, numbers, without_outliers
 from mnist_sweep.figures.labels import headline, legend, one_line
 from mnist_sweep.figures.style import INK, PURPLE, SKY, VERMILION, WIDTH, styled
 from mnist_sweep.report.analysis.pruned import PrunedInfo, TrialCurve
@@ -57,7 +57,7 @@ def pruned(search: PrunedInfo, title: str) -> Figure:
         shown = ", ".join(f"{acc:.1f}" for acc in lowest[:3]) + (", …" if len(below) > 3 else "")
         mark.set_label(f"{len(below)} below what is shown ({shown} %)")
         keys.append(mark)
-    axes.set_ylabel("validation accuracy, %")
+    axes.set_ylabel(f"validation accuracy, %{SCALE}")
     epoch_axis(axes, max(len(trial.val_acc) for trial in trials))
     headline(figure, title)
     legend(figure, keys)

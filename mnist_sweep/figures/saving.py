@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from matplotlib.figure import Figure
 from PIL import Image
@@ -21,7 +22,9 @@ def save(figure: Figure, path: Path) -> None:
         UserError: the name ends neither in .png nor in .svg, or the file cannot be written.
     """
     form = check_suffix(path)
-    metadata = {"png": {"Software": None}, "svg": {"Date": None, "Creator": None}}[form]
+    metadata: dict[str, Any] = {"Software": None}
+    if form == "svg":
+        metadata = {"Date": None, "Creator": None, "Title": _title(figure)}
     picture = io.BytesIO()
     with boxes_for_unknown_glyphs():
         figure.savefig(picture, format=form, metadata=metadata)
@@ -35,6 +38,13 @@ def save(figure: Figure, path: Path) -> None:
         raise UserError(
             f"-o {path} cannot be written ({error.strerror}): name a file that can"
         ) from error
+
+
+def _title(figure: Figure) -> str:
+    """For those who do not see the picture: the headline, or the first panel's title."""
+    headline = figure.get_suptitle()
+    own = [axes.get_title(loc="left") for axes in figure.axes]
+    return " ".join(next(filter(None, [headline, *own]), "").split())
 
 
 @contextmanager

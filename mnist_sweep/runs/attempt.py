@@ -43,7 +43,7 @@ LOGGED_RESULTS = ("test_acc", "test_loss", "val_acc", "val_loss", "epochs_done",
 
 
 class PrunedError(Exception):
-    """Raised by a search after an epoch, to end a run that is not worth going on with."""
+    """Raised by a search after an epoch, to end a run that is not worth going on with; says why."""
 
 
 class Attempt:
@@ -90,7 +90,8 @@ class Attempt:
             check_budget(self.costs, self.experiment.settings.budget)
             self._train(in_sweep, on_epoch)
         except PrunedError as error:
-            record.status, record.error = "pruned", str(error) or None
+            record.status, record.error = "pruned", str(error)
+            self.console.print(f"pruned  {error}", markup=False, soft_wrap=True)
             self._remove(*TO_GO_ON)
         except BudgetError as error:
             record.status, record.error = "infeasible", str(error)
@@ -122,7 +123,7 @@ class Attempt:
         SoFar(record.started, self._seconds()).note(self.run_dir)
         problem = None if in_sweep else fetch(settings.data)
         data = load(settings.data, settings.protocol).limited(
-            trainer.limit_train, trainer.limit_val
+            trainer.limit_train, trainer.limit_val, trainer.limit_test
         )
         record.groups["data"] = data.name
         record.train_images, record.test_images = len(data.train), len(data.test)

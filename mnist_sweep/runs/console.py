@@ -1,12 +1,14 @@
 """What a run shows while it works: plain lines everywhere, a progress bar on a terminal."""
 
-import shlex
+import os
 from collections.abc import Sequence
 from types import TracebackType
+from typing import IO
 
 from rich.console import Console
 from rich.panel import Panel
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
@@ -16,14 +18,24 @@ from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.profile import Profile
 from mnist_sweep.runs.record import RunRecord
 
-WIDTH_WITHOUT_TERMINAL = 100
+NO_LIMIT = 100_000
+"""Columns of what is no terminal: nothing is cut or wrapped there."""
+
+RULE = 100
+"""Length of a rule where nothing limits it."""
 
 
-def make_console() -> Console:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = WIDTH_WITHOUT_TERMINAL
+def make_console(file: IO[str] | None = None) -> Console:
+    """file: standard output, whatever it is by then, if it is not given."""
+    console = Console(highlight=False, file=file)
+    if not console.is_terminal and "COLUMNS" not in os.environ:
+        console.width = NO_LIMIT
     return console
+
+
+def show_rule(console: Console, title: str) -> None:
+    rule = Rule(Text(title), align="left", style="dim")
+    console.print(rule, width=min(console.width, max(RULE, len(title) + 4)))
 
 
 def warn(console: Console, title: str, text: str) -> None:
@@ -153,28 +165,6 @@ def show_result(console: Console, record: RunRecord, table: str) -> None:
     lines.append(f"run      {record.run_dir}")
     lines.append(f"row      {record.run_id} in {table} ({record.status})")
     console.print(Text("\n".join(lines)), soft_wrap=True)
-
-
-def show_sweep(console: Console, rows: Sequence[dict[str, str]], swept: Sequence[str]) -> None:
-    """A sweep's runs in their order: what was varied, the size, how they ended.
-
-    rows: of the sweep's results table, as text. swept: the varied keys; those that are no column
-    are read from the overrides.
-    """
-    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for key in swept:
-        table.add_column(Text(key.rpartition(".")[2]), overflow="fold")
-    for name in ("params", "val_acc", "test_acc", "status"):
-        table.add_column(name, justify="right")
-    for row in rows:
-        given = dict(item.split("=", 1) for item in shlex.split(row["overrides"]) if "=" in item)
-        table.add_row(
-            *(Text(given.get(key, "")) for key in swept),
-            row["num_params"],
-            *(f"{float(row[name]):.4f}" if row[name] else "" for name in ("val_acc", "test_acc")),
-            row["status"],
-        )
-    console.print(table)
 
 
 def duration(seconds: float) -> str:

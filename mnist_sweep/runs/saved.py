@@ -148,7 +148,8 @@ class SavedRun:
         try:
             data = DataConfig(**{**dict(settings.data), "name": name})
             protocol = ProtocolConfig(**dict(settings.protocol))
-            limits = settings.trainer.limit_train, settings.trainer.limit_val
+            trainer = settings.trainer
+            limits = trainer.limit_train, trainer.limit_val, trainer.limit_test
         except (ValueError, TypeError, AttributeError) as error:
             raise self._config_is_damaged(error) from error
         if name != "digits" and not is_present(data.root, data.name):
@@ -172,6 +173,8 @@ def read_config(run_dir: Path) -> DictConfig:
     """
     config = OmegaConf.load(run_dir / RUN_CONFIG)
     if isinstance(config, DictConfig) and all(OmegaConf.is_dict(config.get(p)) for p in PARTS):
+        if "limit_test" not in config.trainer:  # it is older than the key: one limit was for both
+            config.trainer.limit_test = config.trainer.get("limit_val")
         return config
     raise ValueError(f"it must hold {', '.join(PARTS)}")
 

@@ -47,5 +47,9 @@ class Objectives:
         return self.scores(trial.values), -trial.number
 
 
+def format_value(value: float) -> str:
+    return f"{value:.4f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
 def _completed(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
     return [trial for trial in trials if trial.state == TrialState.COMPLETE]

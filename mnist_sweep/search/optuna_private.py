@@ -1,19 +1,32 @@
 """Optuna's private names, the keys and texts of its own included: all that an update may take."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from optuna.distributions import BaseDistribution
+from optuna.pruners import (
+    BasePruner,
+    HyperbandPruner,
+    MedianPruner,
+    PatientPruner,
+    PercentilePruner,
+    SuccessiveHalvingPruner,
+    ThresholdPruner,
+)
 from optuna.samplers import GridSampler
 from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
 from optuna.storages.journal._storage import JournalOperation
-from optuna.study import Study
-from optuna.trial import FrozenTrial, Trial
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, Trial, TrialState
 
 # Attributes that Optuna itself gives a trial.
 GRID_ID = "grid_id"
 SEARCH_SPACE = "search_space"
 FIXED_PARAMS = "fixed_params"
+COMPLETED_RUNG = "completed_rung_"
+"""And the rung's number, from 0: the value there."""
 
 
 NEWEST_OPERATION = int(max(JournalOperation))
@@ -82,3 +95,92 @@ def says_sampler_is_done(error: RuntimeError) -> bool:
     """Whether a sampler that has been through all its points asked to stop an `optimize` that is
     not there."""
     return "Study.stop" in str(error)
+
+
+# What pruners go by
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What a pruned trial was measured by: `value` was worse than `cut`."""
+
+    value: float
+    cut: float
+    of: str
+    """What has this cut, such as `rung 1`."""
+    which: str = ""
+    """What value it is, where it is not the last epoch's."""
+
+
+def cut_of_pruner(pruner: BasePruner, study: Study, trial: FrozenTrial) -> Cut | None:
+    """What made the pruner end the trial just now; None of a pruner that has no cut, or whose cut
+    is not known here."""
+    trials = study.get_trials(deepcopy=False)
+    match pruner:
+        case HyperbandPruner():
+            bracket = pruner._get_bracket_id(study, trial)
+            peers = [t for t in trials if pruner._get_bracket_id(study, t) == bracket]
+            return _cut_of_halving(pruner, study, trial, peers, f" of bracket {bracket + 1}")
+        case SuccessiveHalvingPruner():
+            return _cut_of_halving(pruner, study, trial, trials, "")
+        case PercentilePruner():
+            return _cut_of_percentile(pruner, study, trial, trials)
+        case PatientPruner():
+            if pruner._wrapped_pruner is not None:
+                return cut_of_pruner(pruner._wrapped_pruner, study, trial)
+            return _cut_of_patience(pruner, study, trial)
+        case ThresholdPruner():
+            return _cut_of_threshold(pruner, study, trial)
+    return None
+
+
+def _cut_of_halving(
+    pruner: Any, study: Study, trial: FrozenTrial, peers: list[FrozenTrial], where: str
+) -> Cut | None:
+    rung = sum(key.startswith(COMPLETED_RUNG) for key in trial.system_attrs) - 1
+    key = f"{COMPLETED_RUNG}{rung}"
+    values = sorted(t.system_attrs[key] for t in peers if key in t.system_attrs)
+    if rung < 0 or len(values) <= pruner._bootstrap_count:
+        return None
+    last = max(1, len(values) // pruner._reduction_factor)
+    cut = values[-last] if study.direction == StudyDirection.MAXIMIZE else values[last - 1]
+    return Cut(trial.system_attrs[key], cut, f"rung {rung + 1}{where}")
+
+
+def _cut_of_percentile(
+    pruner: PercentilePruner, study: Study, trial: FrozenTrial, trials: list[FrozenTrial]
+) -> Cut | None:
+    step, percent = trial.last_step, pruner._percentile
+    peers = [
+        t.intermediate_values[step]
+        for t in trials
+        if t.state == TrialState.COMPLETE and step in t.intermediate_values
+    ]
+    if not peers or step is None:
+        return None
+    is_max = study.direction == StudyDirection.MAXIMIZE
+    best = (max if is_max else min)(trial.intermediate_values.values())
+    cut = float(np.nanpercentile(peers, 100 - percent if is_max else percent))
+    name = "the median" if isinstance(pruner, MedianPruner) else f"the best {percent:g} %"
+    peers_words = f"{len(peers)} completed trial{'s' * (len(peers) > 1)}"
+    which = "" if best == trial.intermediate_values[step] else " at best"
+    return Cut(best, cut, f"{name} of {peers_words}", which)
+
+
+def _cut_of_patience(pruner: PatientPruner, study: Study, trial: FrozenTrial) -> Cut:
+    """The best before the epochs that it was given to improve on that."""
+    values = [trial.intermediate_values[step] for step in sorted(trial.intermediate_values)]
+    is_max = study.direction == StudyDirection.MAXIMIZE
+    best = max if is_max else min
+    before, after = values[: -pruner._patience - 1], values[-pruner._patience - 1 :]
+    cut = best(before) - pruner._min_delta if is_max else best(before) + pruner._min_delta
+    which = "" if len(after) == 1 else f" at best in {len(after)} epochs"
+    return Cut(best(after), cut, "the epochs before", which)
+
+
+def _cut_of_threshold(pruner: ThresholdPruner, study: Study, trial: FrozenTrial) -> Cut | None:
+    """Of the end of the allowed range that is the bad one for the study."""
+    assert trial.last_step is not None
+    is_max = study.direction == StudyDirection.MAXIMIZE
+    cut = pruner._lower if is_max else pruner._upper
+    return Cut(trial.intermediate_values[trial.last_step], cut, "the allowed range")

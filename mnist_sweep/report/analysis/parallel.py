@@ -1,6 +1,6 @@
 """What each trial of a search chose, a parameter beside the other, and its result."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -48,8 +48,13 @@ def parallel_info(study: SearchStudy, objective: str) -> ParallelInfo:
             f"{study.folder}: none of its {counted(len(trials), 'trial')} is completed yet, so "
             "there is nothing to compare; give the search more time"
         )
-    axes = tuple(_axis(name, trials) for name in study.parameters if not _is_fixed(name, trials))
-    return ParallelInfo(axes, objective, values, study.directions[objective] == "minimize")
+    axes = [
+        axis
+        for name in study.parameters
+        if not _is_fixed(name, trials)
+        for axis in (_axis(name, trials), *_axis_of_net(name, trials))
+    ]
+    return ParallelInfo(tuple(axes), objective, values, study.directions[objective] == "minimize")
 
 
 def _is_fixed(name: str, trials: "Sequence[FrozenTrial]") -> bool:
@@ -67,3 +72,13 @@ def _axis(name: str, trials: "Sequence[FrozenTrial]") -> ParallelAxis:
     return ParallelAxis(
         name, values, low=distribution.low, high=distribution.high, log=distribution.log
     )
+
+
+def _axis_of_net(name: str, trials: "Sequence[FrozenTrial]") -> Iterator[ParallelAxis]:
+    """What the nets have of a parameter that is a proportion (budget=fit); none of others."""
+    from mnist_sweep.search.study.attributes import real_widths
+
+    widths = [real_widths(trial).get(name, trial.params.get(name)) for trial in trials]
+    if widths != [trial.params.get(name) for trial in trials]:
+        known = [width for width in widths if width is not None]
+        yield ParallelAxis(f"{name} in the net", widths, low=min(known), high=max(known))

@@ -1,7 +1,7 @@
 """The searches among runs: the best trials of each, what mattered, who worked when."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -11,6 +11,7 @@ from mnist_sweep.errors import UserError
 from mnist_sweep.paths import JOURNAL, RUN_HYDRA
 from mnist_sweep.report.analysis.best_trials import BestTrials, best_trials
 from mnist_sweep.report.analysis.invocations import config_or_empty
+from mnist_sweep.report.analysis.search_history import SearchHistory, search_history
 from mnist_sweep.report.analysis.timeline import TimelineInfo, timeline
 from mnist_sweep.report.read.folders import RunFolders
 from mnist_sweep.report.wording import statuses
@@ -33,6 +34,8 @@ class SearchInfo:
     no_importance: str
     """Why it cannot be told, a sentence; "" where it can."""
     timeline: TimelineInfo | None
+    history: SearchHistory | None
+    """Of the first objective."""
 
 
 def searches(runs: pd.DataFrame, folders: RunFolders) -> Iterator[SearchInfo]:
@@ -51,6 +54,7 @@ def searches(runs: pd.DataFrame, folders: RunFolders) -> Iterator[SearchInfo]:
             importance=importance,
             no_importance=no_importance,
             timeline=timeline(trials),
+            history=search_history(trials, *next(iter(objectives.items()))),
         )
 
 
@@ -86,6 +90,8 @@ def _importance(
         )
     try:
         study = read_study(folder, None)
-        return importances(study, study.objective(objective)), ""
+        found = importances(study, study.objective(objective))
+        note = f"{found.note} {study.note}." if study.note else found.note
+        return replace(found, note=note), ""
     except UserError as error:
         return None, f"It cannot be told: {error}."

@@ -1,4 +1,4 @@
-"""The section of a search: the best trials, what mattered, who worked when."""
+"""The section of a search: the best trials, how it went, what mattered, who worked when."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -8,6 +8,7 @@ from mnist_sweep.report.analysis.best_trials import BestTrial, BestTrials
 from mnist_sweep.report.analysis.searches import SearchInfo
 from mnist_sweep.report.analysis.timeline import TimelineBar, TimelineInfo
 from mnist_sweep.report.page.plots import HOVER_TEXT, Figure, label
+from mnist_sweep.report.page.search_history import history_figure, history_words
 from mnist_sweep.report.wording import counted, duration
 
 if TYPE_CHECKING:  # it imports optuna's part of the report
@@ -38,9 +39,15 @@ class SearchSection:
     def timeline_words(self) -> str:
         return timeline_words(self.info.timeline) if self.info.timeline else ""
 
+    @property
+    def history_words(self) -> str:
+        return history_words(self.info.history) if self.info.history else ""
+
     def figures(self) -> dict[str, Figure]:
         """By the names of their places in the section."""
         found = {}
+        if self.info.history:
+            found["history"] = history_figure(self.info.history)
         if self.info.importance:
             found["importance"] = importance_figure(self.info.importance)
         if self.info.timeline:

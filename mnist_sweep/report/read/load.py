@@ -78,7 +78,9 @@ def load_results(*sources: str | Path) -> pd.DataFrame:
         lost = f" ({_listed(skipped)})" if _listed(skipped) else ""
         raise UserError(f"{names}: no run in it{lost}; {HOW_TO_MAKE}")
     in_several = frame.run_id.duplicated(keep="last")
-    skipped["repeat{s} of a run in another table"] += int(in_several.sum())
+    is_other = in_several & ~frame.duplicated(keep="last")
+    # A sweep's runs are in its table and in the common one: only rows that differ are to be told.
+    skipped["repeat{s} of a run in another table"] += int(is_other.sum())
     frame = frame[~in_several].reset_index(drop=True)
     frame.attrs = {"sources": tables, "skipped": _listed(skipped)}
     return frame

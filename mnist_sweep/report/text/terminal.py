@@ -1,4 +1,4 @@
-"""Tables in a terminal: as wide as it allows, and no row is ever wrapped."""
+"""Tables in a terminal: as wide as it allows, and no row is ever wrapped; whole elsewhere."""
 
 import os
 from collections.abc import Sequence
@@ -10,7 +10,8 @@ from rich.text import Text
 
 from mnist_sweep.report.text.rankings import LEFT, Column, Ranking
 
-WIDTH_WITHOUT_TERMINAL = 100
+NO_LIMIT = 100_000
+"""Columns of what is no terminal: nothing is cut or left out there."""
 
 GAP = 2
 """Blanks between two columns."""
@@ -30,7 +31,7 @@ class _Console(Console):
 def make_console(file: IO[str]) -> Console:
     console = _Console(file=file, highlight=False)
     if not console.is_terminal and "COLUMNS" not in os.environ:
-        console.width = WIDTH_WITHOUT_TERMINAL
+        console.width = NO_LIMIT
     return console
 
 

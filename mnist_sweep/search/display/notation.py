@@ -1,26 +1,31 @@
-"""How a trial's values, point and command are written where they are shown."""
+"""How a trial's point and command are written where they are shown."""
 
 import shlex
-from collections.abc import Mapping
 from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from mnist_sweep.search.study.attributes import OVERRIDES
+from mnist_sweep.search.study.attributes import OVERRIDES, real_widths
 
 
-def format_value(value: float) -> str:
-    return f"{value:.4f}" if abs(value) < 100 else f"{value:,.0f}"
-
-
-def short_params(params: Mapping[str, Any]) -> str:
-    """`num_stages=2 stage1.width=16`: names without their group, numbers with four digits."""
+def short_params(trial: FrozenTrial) -> str:
+    """`num_stages=2 stage1.width=16->74`: names without their group, numbers with four digits;
+    after an arrow what a proportion is in the net."""
+    widths = real_widths(trial)
     return " ".join(
-        f"{name.removeprefix('model.')}={f'{value:.4g}' if isinstance(value, float) else value}"
-        for name, value in params.items()
+        f"{name.removeprefix('model.')}={_short(value)}{_arrow(widths.get(name))}"
+        for name, value in trial.params.items()
     )
 
 
 def again(trial: FrozenTrial, command: str) -> str:
     """What runs the trial again, alone. command: of any run in the search's surroundings."""
     return f"{command} {shlex.join(trial.user_attrs[OVERRIDES])}"
+
+
+def _short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _arrow(width: int | None) -> str:
+    return "" if width is None else f"->{width}"

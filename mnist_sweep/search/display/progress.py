@@ -2,17 +2,16 @@
 
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from optuna.trial import FrozenTrial, TrialState
-from rich.console import Console
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.text import Text
 
-from mnist_sweep.runs.console import WIDTH_WITHOUT_TERMINAL, duration
-from mnist_sweep.search.display.notation import format_value, short_params
-from mnist_sweep.search.objectives import Objectives
+from mnist_sweep.runs.console import duration, make_console
+from mnist_sweep.search.display.notation import short_params
+from mnist_sweep.search.objectives import Objectives, format_value
 from mnist_sweep.search.study.attributes import ERROR, NUM_PARAMS, STATUS
 from mnist_sweep.search.study.ledger import Ledger
 
@@ -27,9 +26,7 @@ class Progress:
         self.objectives = objectives
         self.n_trials = n_trials
         # The stream by name: in a search without a pool, sys.stdout is a run's file at times.
-        self.console = Console(highlight=False, file=sys.stdout)
-        if not self.console.is_terminal:
-            self.console.width = WIDTH_WITHOUT_TERMINAL
+        self.console = make_console(sys.stdout)
         self.bar = Bar(
             BarColumn(bar_width=20),
             TextColumn("{task.completed} of {task.total}{task.fields[rest]}"),
@@ -77,16 +74,19 @@ class Progress:
         trial = trials[number]
         state = {TrialState.COMPLETE: "completed", TrialState.PRUNED: "pruned"}.get(trial.state)
         state = state or str(trial.user_attrs.get(STATUS, "failed"))
-        num_params = trial.user_attrs.get(NUM_PARAMS)
-        cells = [f"{number:>5}", f"{state:<9}", self._values(trial)]
-        if num_params is not None and "num_params" not in self.objectives.names:
-            cells.append(f"{num_params:>7,} params")
-        if len(self.objectives.names) == 1 and (best := self._best()) is not None:
-            cells.append(f"best {format_value(best.values[0])} (#{best.number})")
+        cells = [f"{number:>5}", f"{state:<9}"]
+        reason = trial.user_attrs.get(ERROR)
+        if state == "pruned" and reason:  # which has the value
+            cells.append(reason)
+        else:
+            cells += self._measured(trial)
         text = Text("  ".join(cells), style=STYLES.get(state, ""))
-        rest = trial.user_attrs.get(ERROR) or short_params(trial.params)
+        rest = reason if reason and state != "pruned" else short_params(trial)
         text.append(f"  {rest}", style="dim")
-        self.console.print(text, no_wrap=True, overflow="ellipsis")
+        if self.console.is_terminal:
+            self.console.print(text, no_wrap=True, overflow="ellipsis")
+        else:
+            self.console.print(text, soft_wrap=True)
         self.update()
 
     def _best(self) -> FrozenTrial | None:
@@ -95,6 +95,14 @@ class Progress:
         new, self.ranked = completed[self.ranked :], len(completed)
         self.best = self.objectives.best([*new, *([self.best] if self.best else [])])
         return self.best
+
+    def _measured(self, trial: FrozenTrial) -> Iterator[str]:
+        yield self._values(trial)
+        num_params = trial.user_attrs.get(NUM_PARAMS)
+        if num_params is not None and "num_params" not in self.objectives.names:
+            yield f"{num_params:>7,} params"
+        if len(self.objectives.names) == 1 and (best := self._best()) is not None:
+            yield f"best {format_value(best.values[0])} (#{best.number})"
 
     def _values(self, trial: FrozenTrial) -> str:
         names = self.objectives.names

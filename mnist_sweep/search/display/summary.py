@@ -7,14 +7,14 @@ from typing import Any
 from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from mnist_sweep.paths import BEST_TRIALS, RESULTS_TABLE
-from mnist_sweep.runs.console import duration
-from mnist_sweep.search.display.notation import again, format_value, short_params
-from mnist_sweep.search.objectives import Objectives
-from mnist_sweep.search.study.attributes import STATUS, is_finished, is_rejected
+from mnist_sweep.runs.console import duration, show_rule
+from mnist_sweep.search.display.front import front_lines
+from mnist_sweep.search.display.notation import again, short_params
+from mnist_sweep.search.objectives import Objectives, format_value
+from mnist_sweep.search.study.attributes import STATUS, is_finished, is_rejected, real_widths
 from mnist_sweep.writing import write_whole
 
 
@@ -35,11 +35,10 @@ class Summary:
         rejected = sum(map(is_rejected, trials))
         failed = sum(t.user_attrs.get(STATUS) in ("failed", "diverged") for t in trials)
         self.console.print()
-        self.console.rule(
+        show_rule(
+            self.console,
             f"{completed} completed, {pruned} pruned, {rejected} rejected, "
             f"{failed} failed in {duration(seconds)}",
-            align="left",
-            style="dim",
         )
         best = self.objectives.front(trials)
         if not best:
@@ -49,27 +48,17 @@ class Summary:
             self._write(self._best(best[0]))
         else:
             self._note(f"front   {len(best)} of {completed} completed trials")
-            self._show_front(best)
+            for line in front_lines(best, self.objectives, self.sweep_dir, self.command):
+                self._note(line)
             self._write({"solutions": list(map(self._solution, best))})
         self._note(f"table   {self.sweep_dir / RESULTS_TABLE}")
 
     def _show_best(self, trial: FrozenTrial, completed: int) -> None:
         value = f"{self.objectives.names[0]} {format_value(trial.value or 0.0)}"
         self._note(f"best    trial {trial.number}: {value}, of {completed} completed")
-        self._note(f"params  {short_params(trial.params)}")
+        self._note(f"params  {short_params(trial)}")
         self._note(f"run     {self.sweep_dir / str(trial.number)}")
         self._note(f"again   {again(trial, self.command)}")
-
-    def _show_front(self, trials: Sequence[FrozenTrial]) -> None:
-        table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-        table.add_column("trial", justify="right")
-        for name in self.objectives.names:
-            table.add_column(name, justify="right")
-        table.add_column("parameters", no_wrap=True, overflow="ellipsis")
-        for trial in trials:
-            values = map(format_value, trial.values)
-            table.add_row(str(trial.number), *values, Text(short_params(trial.params)))
-        self.console.print(table)
 
     def _best(self, trial: FrozenTrial) -> dict[str, Any]:
         return {
@@ -78,6 +67,7 @@ class Summary:
             "best_trial": trial.number,
             "best_run_dir": str(self.sweep_dir / str(trial.number)),
             "best_command": again(trial, self.command),
+            **_widths(trial, "best_widths"),
         }
 
     def _solution(self, trial: FrozenTrial) -> dict[str, Any]:
@@ -86,6 +76,8 @@ class Summary:
             "values": trial.values,
             "trial": trial.number,
             "run_dir": str(self.sweep_dir / str(trial.number)),
+            "command": again(trial, self.command),
+            **_widths(trial, "widths"),
         }
 
     def _write(self, best: dict[str, Any]) -> None:
@@ -95,3 +87,9 @@ class Summary:
 
     def _note(self, text: str) -> None:
         self.console.print(Text(text), soft_wrap=True)
+
+
+def _widths(trial: FrozenTrial, key: str) -> dict[str, dict[str, int]]:
+    """What the net has, under this key, where the trial's parameters are proportions of that."""
+    widths = real_widths(trial)
+    return {key: widths} if widths else {}

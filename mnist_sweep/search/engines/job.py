@@ -40,8 +40,8 @@ class Ended:
     """One line: why there is no record."""
 
 
-OnEpoch = Callable[[Job, list[EpochMetrics]], bool]
-"""Told the metrics of each epoch so far; says whether to prune."""
+OnEpoch = Callable[[Job, list[EpochMetrics]], str | None]
+"""Told the metrics of each epoch so far; says why to prune the run, or None."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,8 @@ def execute(job: Job, context: SweepContext, composer: Composer, on_epoch: OnEpo
         run_dir.mkdir(parents=True, exist_ok=True)
 
         def after_epoch(history: list[EpochMetrics]) -> None:
-            if on_epoch(job, history):
-                raise PrunedError
+            if (reason := on_epoch(job, history)) is not None:
+                raise PrunedError(reason)
 
         def task(cfg: DictConfig) -> RunRecord:
             return run_trial(cfg, job.info, after_epoch)

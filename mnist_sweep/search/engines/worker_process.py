@@ -19,7 +19,7 @@ from mnist_sweep.search.engines.job import Job, SweepContext, execute
 
 def serve(pipe: Connection, context: SweepContext) -> None:
     """Takes jobs from the pipe. Answers each with how it ended and, before that, with the metrics
-    of each epoch so far, for which it gets whether the run is pruned."""
+    of each epoch so far, for which it gets why the run is pruned, or None."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's to interpret
     signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=_end_with_parent, daemon=True).start()
@@ -29,9 +29,10 @@ def serve(pipe: Connection, context: SweepContext) -> None:
 
     composer = context.composer()
 
-    def on_epoch(job: Job, history: list[EpochMetrics]) -> bool:
+    def on_epoch(job: Job, history: list[EpochMetrics]) -> str | None:
         pipe.send(history)
-        return bool(pipe.recv())
+        reason: str | None = pipe.recv()
+        return reason
 
     while True:
         try:

@@ -26,3 +26,13 @@ def is_finished(trial: FrozenTrial) -> bool:
     """Completed or pruned, so that it counts towards `n_trials`."""
     ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
     return ended and not is_rejected(trial)
+
+
+def real_widths(trial: FrozenTrial) -> dict[str, int]:
+    """Parameter -> what the net has, where it was scaled to the budget (budget=fit)."""
+    given = dict(o.split("=", 1) for o in trial.user_attrs.get(OVERRIDES, ()) if "=" in o)
+    return {
+        name: int(given[name])
+        for name, value in trial.params.items()
+        if type(value) is int and given.get(name, "").isdigit() and int(given[name]) != value
+    }

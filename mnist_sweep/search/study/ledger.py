@@ -14,6 +14,7 @@ may be killed at any moment. What keeps the totals exact, with nothing but Optun
 """
 
 from bisect import insort
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -102,10 +103,14 @@ class Ledger:
 
     def fail(self, trial: Trial | FrozenTrial, status: str, error: str, **attrs: Any) -> None:
         """Ends the trial without a value, unless another controller did so before."""
-        for name, value in {STATUS: status, ERROR: error, **attrs}.items():
+        self.note(trial, {STATUS: status, ERROR: error, **attrs})
+        self.tell(trial, TrialState.FAIL)
+
+    def note(self, trial: Trial | FrozenTrial, attrs: Mapping[str, Any]) -> None:
+        """Writes attributes of the trial, unless another controller ended it before."""
+        for name, value in attrs.items():
             with suppress(UpdateFinishedTrialError):
                 set_user_attr(self.study, trial, name, value)
-        self.tell(trial, TrialState.FAIL)
 
     def reject(self, trial: Trial, error: str, excess: float) -> None:
         """Tells Optuna that the point is out of bounds, by how much, and never to be trained.

@@ -1,10 +1,12 @@
 """Opens a study: a new one, or one to go on with that was begun with the same settings."""
 
 import json
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
+from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage
 from optuna.study import Study
 
@@ -50,7 +52,16 @@ def open_study(
             f"{list(found)}; use these, or another hydra.sweeper.study_name"
         )
     check_same(study, shared)
+    _name_objectives(study, settings.objective)
     return study
+
+
+def _name_objectives(study: Study, objectives: Sequence[str]) -> None:
+    """For Optuna's own programs, which number them otherwise."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExperimentalWarning)
+        if study.metric_names != list(objectives):
+            study.set_metric_names(list(objectives))
 
 
 def in_common(

@@ -20,13 +20,15 @@ from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.attributes import (
     ATTEMPT,
     CONFIG,
+    ERROR,
     NUM_PARAMS,
     OVERRIDES,
     RETRY,
     RETRY_OF,
 )
 from mnist_sweep.search.study.ledger import Ledger
-from mnist_sweep.search.trials.pruning import is_hopeless, is_promoted
+from mnist_sweep.search.trials.cuts import why_not_promoted
+from mnist_sweep.search.trials.pruning import cut_of_rung, why_hopeless
 from mnist_sweep.search.trials.records import is_left, leave
 from mnist_sweep.search.trials.rows import Rows
 from mnist_sweep.search.trials.running import RunningTrial
@@ -99,20 +101,20 @@ class Lifecycle:
         info = TrialInfo(self.ledger.study.study_name, running.number, rung, earlier)
         return Job(info, tuple(overrides), self.layout.subdir(running.number, seed))
 
-    def on_epoch(self, job: Job, history: list[EpochMetrics]) -> bool:
-        """Whether the run is to end: the pruner would end it, or another controller has ended the
+    def on_epoch(self, job: Job, history: list[EpochMetrics]) -> str | None:
+        """Why the run is to end: the pruner would end it, or another controller has ended the
         trial. The pruner goes by the first seed, where there are more."""
         running = self.running[job.info.trial]
         if self.ledger.has_ended(running.number):
-            return True
+            return GIVEN_UP
         if self.settings.pruner is None or running.records:
-            return False
+            return None
         told, running.told = running.told, len(history)  # several are new where a run is resumed
         objective = self.objectives.names[0]
         try:
-            return is_hopeless(running.trial, objective, history, told, running.epochs)
+            return why_hopeless(running.trial, objective, history, told, running.epochs)
         except UpdateFinishedTrialError:  # just now
-            return True
+            return GIVEN_UP
 
     def take(self, ended: Ended) -> Job | Verdict:
         """What follows from the end of a run: the trial's next run, or its own end."""
@@ -151,20 +153,30 @@ class Lifecycle:
         if epochs == rungs[-1]:
             return self._conclude(running, TrialState.COMPLETE, value)
         trials, more_epochs = self.ledger.trials(), rungs[running.rung + 1]
-        if is_promoted(running.number, trials, self.objectives, epochs, more_epochs):
+        cut = cut_of_rung(running.number, trials, self.objectives, epochs, more_epochs)
+        if cut is None:
             running.rung += 1
             running.records = {}  # the next rung's take their place
             return self._next_run(running)
-        return self._conclude(running, TrialState.PRUNED)
+        reason = why_not_promoted(epochs, value[0], cut, running.rung + 1, self.objectives)
+        return self._conclude(running, TrialState.PRUNED, reason=reason)
 
     def _conclude(
-        self, running: RunningTrial, state: TrialState, value: list[float] | None = None
+        self,
+        running: RunningTrial,
+        state: TrialState,
+        value: list[float] | None = None,
+        reason: str | None = None,
     ) -> Verdict:
-        """Row first: a trial that the study knows to have ended has its row."""
+        """Row first: a trial that the study knows to have ended has its row. reason: of its end,
+        where its runs do not know it."""
         records = list(running.records.values())
         with self.rows.alone():
             if not self.ledger.has_ended(running.number):
-                self._write(running, "pruned" if state == TrialState.PRUNED else "completed")
+                status: Status = "pruned" if state == TrialState.PRUNED else "completed"
+                self._write(running, status, reason)
+                if state == TrialState.PRUNED:
+                    self.ledger.note(running.trial, {ERROR: records[-1].error})
                 if self.ledger.tell(running.trial, state, value):
                     del self.running[running.number]
                     return Verdict(running.number, None)
@@ -182,8 +194,11 @@ class Lifecycle:
         del self.running[running.number]
         return Verdict(running.number, str(record.error))
 
-    def _write(self, running: RunningTrial, status: Status | None = None) -> None:
-        """result.json and rows of the trial's runs. status: of all of them, unless it stays.
+    def _write(
+        self, running: RunningTrial, status: Status | None = None, reason: str | None = None
+    ) -> None:
+        """result.json and rows of the trial's runs. status, reason: of all of them, unless they
+        stay.
 
         Where result.json is not as the run left it, the run left none, or another controller took
         this one for dead and was itself ended before it told the study: it may have written rows.
@@ -194,6 +209,8 @@ class Lifecycle:
             is_others |= not is_as_left
             if status is not None and record.status != status:
                 record.status, is_as_left = status, False
+            if reason is not None:
+                record.error, is_as_left = reason, False
             if not is_as_left:
                 leave(record)
         records = list(running.records.values())

@@ -10,6 +10,7 @@ from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.search.classes import OPTUNA_CLASSES, construct
 from mnist_sweep.search.objectives import Objectives
 from mnist_sweep.search.settings import SearchSettings
+from mnist_sweep.search.trials.cuts import why_pruned
 
 
 def make_pruner(settings: SearchSettings) -> BasePruner | None:
@@ -23,10 +24,11 @@ def make_pruner(settings: SearchSettings) -> BasePruner | None:
     return pruner
 
 
-def is_hopeless(
+def why_hopeless(
     trial: Trial, objective: str, history: Sequence[EpochMetrics], told: int, epochs: int
-) -> bool:
-    """Whether the study's pruner would end the run, now that it is told of the last epochs.
+) -> str | None:
+    """Why the study's pruner would end the run, now that it is told of the last epochs; None if it
+    would not.
 
     told: number of epochs that it knows of. epochs: of the whole run; after the last one there is
     no time to save. Nothing is told from the first epoch on that has no finite value: such a run
@@ -35,28 +37,33 @@ def is_hopeless(
     for metrics in history[told:]:
         value = getattr(metrics, objective)
         if value is None or not math.isfinite(value):
-            return False
+            return None
         trial.report(value, metrics.epoch)
-    return len(history) != epochs and trial.should_prune()
+    if len(history) == epochs or not trial.should_prune():
+        return None
+    study = trial.study
+    return why_pruned(study.pruner, study, study.get_trials(deepcopy=False)[trial.number])
 
 
-def is_promoted(
+def cut_of_rung(
     number: int,
     trials: Iterable[FrozenTrial],
     objectives: Objectives,
     epochs: int,
     more_epochs: int,
-) -> bool:
-    """Whether this trial goes on from the rung of `epochs` to the one of `more_epochs`: whether it
-    is among the best of its rung, as many as the next has time for.
+) -> float | None:
+    """The value by which this trial is not among the best of its rung, as many as the next one has
+    time for; None if it is among them.
 
     A rung is to take about as much time as the next one, so of the trials at a rung the share of
     the two schedules' lengths goes on (asynchronous successive halving, Li et al. 2020).
     """
-    scores = {
-        trial.number: objectives.scores([trial.intermediate_values[epochs]])
+    values = {
+        trial.number: trial.intermediate_values[epochs]
         for trial in trials
         if epochs in trial.intermediate_values and trial.state != TrialState.FAIL
     }
-    better = sum(score > scores[number] for score in scores.values())
-    return better < max(1, len(scores) * epochs // more_epochs)
+    best_first = sorted(values.values(), key=lambda value: objectives.scores([value]), reverse=True)
+    cut = best_first[max(1, len(values) * epochs // more_epochs) - 1]
+    is_worse = objectives.scores([values[number]]) < objectives.scores([cut])
+    return cut if is_worse else None

@@ -63,10 +63,11 @@ class Recovery:
         found = self.layout.results(trial.number)
         if CONFIG not in trial.user_attrs:
             self._forget(trial, list(found.values()), why)
-        elif any(record.status == "pruned" for record in found.values()):
+        elif reasons := [r.error for r in found.values() if r.status == "pruned"]:
             for record in found.values():
-                record.status = "pruned"
+                record.status, record.error = "pruned", reasons[0]
             self.rows.append(list(found.values()), replace=True)
+            self.ledger.note(trial, {ERROR: reasons[0]})
             self.ledger.tell(trial, TrialState.PRUNED)
         elif unfinished := [s for s in self.layout.seeds if not self._is_finished(found.get(s))]:
             self._interrupt(trial, found, unfinished[0], why)

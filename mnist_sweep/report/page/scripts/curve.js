@@ -11,7 +11,7 @@ export function curvePlot(id, curve, open) {
   const watched = WATCHED.filter((name) => curve.metrics[name]);
   const percent = (value) => (value === null ? "–" : `${(100 * value).toFixed(2)} %`);
   const ends = watched.map((name) => `${name} ${percent(curve.metrics[name].at(-1))}`).join(", ");
-  const box = element("div", { className: "plot small", role: "img",
+  const box = element("div", { className: "plot small", role: "figure",
     "aria-label": `Accuracy of run ${id} over ${curve.epoch.length} epochs, ending with ${ends}` });
   addPlot(box, () => ({
     data: watched.map((name, n) => ({

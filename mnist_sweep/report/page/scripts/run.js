@@ -29,7 +29,8 @@ function lead(runs, row) {
 
 function error(runs, row) {
   const text = runs.text("error", row);
-  return text === MISSING ? null : element("p", { className: "error" }, text);
+  const className = runs.text("status", row) === "pruned" ? "note" : "error"; // it did not fail
+  return text === MISSING ? null : element("p", { className }, text);
 }
 
 function neighbours(runs, row, view) {
