@@ -43,7 +43,8 @@ def without_credentials(url: str) -> str:
 
 
 def without_secrets(text: str, url: str) -> str:
-    """A message about this storage, with `***` wherever it quotes the password."""
+    """A message about this storage, without the password: `***` where no more can be said."""
+    text = text.replace(url, without_credentials(url))
     for secret in sorted(_secrets(url), key=len, reverse=True):
         text = text.replace(secret, "***")
     return text
@@ -116,7 +117,7 @@ def _is_only_interpolated(url: str) -> bool:
 
 def _parts(url: str) -> tuple[str, str, str]:
     """All before the last @; the password in that; the options."""
-    rest = url.partition("://")[2] or url
+    rest = re.sub(r"^\w[\w+.-]*:/*", "", url) if "://" not in url else url.partition("://")[2]
     where, _, options = rest.partition("?")
     if "@" in options:  # the password may hold a question mark
         where = rest
@@ -132,7 +133,7 @@ def _secrets(url: str) -> set[str]:
     values |= {quote(value, safe=safe) for value in values for safe in ("", "/")}
     if without_credentials(url).endswith("***"):  # who else reads it may take any part for the host
         values |= set(re.split(r"[@/:?&]", written))
-    in_url = {text for text in (url, f"{written}@" if written else "", options) if text}
+    in_url = {text for text in (url, written if ":" in written else "", options) if text}
     return in_url | {value for value in values if len(value) > 2}
 
 

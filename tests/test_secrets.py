@@ -183,4 +183,4 @@ def test_what_comes_from_the_environment_stays_as_typed() -> None:
 
 
 def test_what_looks_like_a_password_is_no_part_of_a_message() -> None:
-    assert scrubbed("no postgresql://me:pw@host/db") == "no postgresql://***@host/db"
+    assert scrubbed("no mysql://me:pw@place/x") == "no mysql://***@place/x"

@@ -6,12 +6,14 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from omegaconf import OmegaConf
 
 from mnist_sweep.paths import MAIN_CONFIG
 from mnist_sweep.runs.surroundings import Surroundings
+from tests.browser import Opened
 from tests.conftest import TINY, Cli, Done, environment, new_python_in, read_result, read_table
 
 SMALL = [*TINY, "trainer.epochs=1", "trainer.threads=1"]
@@ -110,14 +112,24 @@ def test_a_run_with_groups_of_its_own_can_be_run_again(own: Path) -> None:
     assert done.returncode == 0 and "its recorded config is used" in done.stderr, done.stderr
 
 
-def test_the_page_has_what_each_run_needs(own: Path, cli: Cli) -> None:
+def test_the_page_has_what_each_run_needs(own: Path, cli: Cli, browser: Any) -> None:
     done = new_python_in(own)(*PLACES, *SMALL, *CHOSEN, **ALLOWED)
     assert done.returncode == 0, done.stderr
     assert cli(*SMALL).returncode == 0
     assert cli("html", module="mnist_sweep.report").returncode == 0
-    page = html.unescape((own / "report.html").read_text())
-    command = "MNIST_SWEEP_TARGETS='my_nets.*' python -m mnist_sweep --config-dir mine "
-    assert command in page
+    opened = Opened(browser, own / "report.html")
+    needed = "MNIST_SWEEP_TARGETS='my_nets.*' "
+    command = f"{needed}python -m mnist_sweep --config-dir mine 'hydra.searchpath="
+    for run_id, beginning, run in zip(
+        read_table(own).run_id, (needed, ""), (command, "python -m mnist_sweep data="), strict=True
+    ):
+        opened.go(f"#run={run_id}")
+        opened.panel()
+        said = opened.page.locator("#panel .command").all_text_contents()
+        for start in (f"{beginning}python -m mnist_sweep.rerun {run_id}", run):
+            assert any(text.startswith(start) for text in said), said
+    assert not opened.said
+    opened.context.close()
 
 
 def test_a_run_goes_on_with_its_own_folders(own: Path, cli: Cli) -> None:
