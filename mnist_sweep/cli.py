@@ -243,7 +243,10 @@ def word(error: Exception, arguments: list[str]) -> tuple[str, int]:
         name = f"--config-name={found.group(1)}"
         return f"{name}: no such config; without the flag it is `config`", EXIT_USER_ERROR
     if isinstance(error, CompactHydraException | OmegaConfBaseException):
-        return _with_key(text, arguments, blamed(error, arguments)), EXIT_USER_ERROR
+        about = blamed(error, arguments)
+        if not about and "interpolation" in text:  # which is resolved when a run begins
+            about = [override for override in overrides_in(arguments) if "${" in override]
+        return _with_key(text, arguments, about), EXIT_USER_ERROR
     if isinstance(error, OSError) and error.errno in UNWRITABLE:
         where = f"{error.filename or 'the run directory'} cannot be written ({error.strerror})"
         remedy = "make room there, or set hydra.run.dir or hydra.sweep.dir to a place that can"

@@ -48,7 +48,7 @@ class SweepProgress(Callback):
             _check_run_directory(config)
         except UserError as error:
             raise PastHydra from error
-        except OmegaConfBaseException:
+        except (OmegaConfBaseException, OSError):
             pass  # Hydra comes upon it next, and says so
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:

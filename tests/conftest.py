@@ -33,7 +33,8 @@ register_recipes()
 os.environ["OMP_NUM_THREADS"] = "1"  # of all processes to come
 
 # A run of a second: digits, a handful of steps.
-TINY = ["data=digits", "debug=fast", "trainer.limit_train=128", "trainer.limit_val=100"]
+TINY = ["data=digits", "debug=fast", "trainer.limit_train=128"]
+TINY += ["trainer.limit_val=100", "trainer.limit_test=100"]
 
 Cli = Callable[..., "Done"]
 

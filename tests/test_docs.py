@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from mnist_sweep.paths import CHECKPOINT
+from mnist_sweep.usage import COMMANDS
 from tests.conftest import Cli, cli_in, make_whole_config, new_python_in, read_table, start
 from tests.pages import PAGES, ROOT, Command, Page, read_page
 
@@ -50,6 +51,7 @@ NOT_RUN = {
     "python benchmarks/search_speed.py": MEASURES,
     "python benchmarks/report_speed.py": MEASURES,
     "tensorboard --logdir outputs": SERVES,
+    "mlflow ui": SERVES,
     "MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri outputs/mlruns": SERVES,
     "optuna-dashboard multirun/arch_20000/study.journal": SERVES,
     "wandb sync outputs/<day>/<time>/wandb/latest-run": "sends a run to the web",
@@ -62,7 +64,8 @@ SLOW = (
 )
 """What marks a command that runs with `-m slow` alone."""
 
-SMALL = ("data=digits", "trainer.epochs=2", "trainer.limit_train=128", "trainer.limit_val=100")
+SMALL: tuple[str, ...] = ("data=digits", "trainer.epochs=2", "trainer.limit_train=128")
+SMALL += ("trainer.limit_val=100", "trainer.limit_test=100")
 STUDY_TRIALS = 4
 
 REAL = {
@@ -150,7 +153,8 @@ def small(command: Command, folder: Path) -> list[str]:
     """What is appended to a command that trains. A search's one worker needs no new process."""
     words = command.arguments
     takes_none = any(word == "-sc" or word.startswith("resume=") for word in words)
-    if command.module != "mnist_sweep" or takes_none:
+    is_another = words[:1] and words[0] in COMMANDS  # `python -m mnist_sweep report`
+    if command.module != "mnist_sweep" or takes_none or is_another:
         return []
     chosen = [word for word in words if word.startswith(("sweep=", "hydra/sweeper="))]
     mine = [f"hydra.searchpath=[file://{folder}/mine]"] if (folder / "mine").is_dir() else []

@@ -368,7 +368,7 @@ def test_the_seed_decides_the_initial_weights(name: str) -> None:
         (["model.widths=[[8],[8.5],[8]]"], "model.widths.1.0=8.5"),
         (["model.dropout=[0.1,1.0]"], "model.dropout.1=1.0"),
         (["model.dropout=[-0.1,0.1]"], "model.dropout.0=-0.1"),
-        (["model.dropout=[0.1]"], "dropout has 1 values; 3 blocks need 2"),
+        (["model.dropout=[0.1]"], "dropout has 1 values; the 3 blocks of widths need 2"),
         (["model=rf_cnn", "model.widths=[16,32]"], "model.widths"),
         (["model=rf_cnn", "model.bottleneck=3"], "model.bottleneck=3"),
         (["model=rf_cnn", "model.dropout2d=1"], "model.dropout2d=1"),

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from mnist_sweep.config import BudgetConfig
-from mnist_sweep.errors import BudgetError
+from mnist_sweep.errors import BudgetError, UserError
 from mnist_sweep.models.blocks import GlobalAvgPool, conv_unit, separable_unit
 from mnist_sweep.profile import LayerProfile, Profile, check_budget, count_params, profile
 from tests.conftest import choices, make_experiment
@@ -230,7 +230,7 @@ def test_profiling_leaves_the_net_as_it_was(name: str, training: bool) -> None:
 
 def test_a_net_that_cannot_be_profiled_keeps_its_training_mode() -> None:
     net = nn.Sequential(conv_unit(1, 2), nn.Linear(3, 10))
-    with pytest.raises(RuntimeError):
+    with pytest.raises(UserError, match="takes no image of 28x28"):
         profile(net)
     assert all(module.training for module in net.modules())
 

@@ -626,6 +626,7 @@ def test_wrong_arguments_of_export_are_one_line(
 @pytest.mark.mnist
 def test_on_all_test_images_of_mnist(mnist_root: str, tmp_path: Path, command: Command) -> None:
     arguments = ["data=mnist", "debug=fast", "trainer.limit_val=null", "trainer.epochs=1"]
+    arguments += ["trainer.limit_test=null"]
     extra = ["optimizer.lr=0.02", "trainer.ema_horizon=0", "hydra.run.dir=run"]
     done = start(tmp_path, "mnist_sweep", *arguments, *extra, MNIST_SWEEP_DATA=mnist_root)
     assert done.returncode == 0, done.stderr

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from mnist_sweep.errors import Parser, UserError, did_you_mean, exit_code
-from mnist_sweep.vault import hide, scrubbed
 
 COMMANDS = {
     "leaderboard": "rank configurations by their mean over seeds",
@@ -94,9 +93,14 @@ def main() -> None:
     check_command(given[0] if given else DEFAULT)
     try:
         arguments = parse(given)
-        hide(getattr(arguments, "storage", None) or "")
+        if url := getattr(arguments, "storage", None):
+            from mnist_sweep.vault import hide  # here, for few commands have one
+
+            hide(url)
         arguments.run(arguments)
     except UserError as error:
+        from mnist_sweep.vault import scrubbed
+
         raise UserError(scrubbed(str(error))) from error
 
 
