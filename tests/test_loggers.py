@@ -4,6 +4,7 @@ import csv
 import math
 import os
 import sys
+import time
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -295,6 +296,10 @@ def test_every_end_of_a_run_has_its_status_and_no_random_number_is_drawn(
     assert run.data.tags["model"] == "<script>|`x`" and run.data.tags["trial"] == "3"
     assert run.data.metrics["result/val_acc"] == 0.5
     records = wandb_records(tmp_path)
+    until = time.monotonic() + 30  # its own process writes the file
+    while not of_kind(records, "exit") and time.monotonic() < until:
+        time.sleep(0.2)
+        records = wandb_records(tmp_path)
     assert [record.exit_code for record in of_kind(records, "exit")] == [exit_code]
     assert [record.run_group for record in of_kind(records, "run")] == ["a study"]
 

