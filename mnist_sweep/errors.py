@@ -7,9 +7,10 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Iterable
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-from pydantic import ValidationError
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class UserError(Exception):
@@ -24,7 +25,7 @@ class FailureError(Exception):
     """A failure that is no mistake of the user's, worded in full. Exit code 1."""
 
 
-def validation_message(error: ValidationError, group: str) -> str:
+def validation_message(error: "ValidationError", group: str) -> str:
     """All findings of pydantic on one line, each as `group.key=value: what is wrong`."""
     findings = []
     for finding in error.errors(include_url=False):
