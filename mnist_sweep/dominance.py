@@ -38,9 +38,10 @@ def _front(points: np.ndarray) -> np.ndarray:
 def _beaten(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """(L, objectives), (H, objectives) -> (L,): whether some row of `high` is as good in all."""
     if len(low) * len(high) <= FEW or low.shape[1] == 0:
-        return (high[None] >= low[:, None]).all(axis=2).any(axis=1)
+        as_good: np.ndarray = (high >= low[:, None]).all(axis=2)
+        return np.logical_or.reduce(as_good, axis=1)
     if low.shape[1] == 1:
-        return low[:, 0] <= high[:, 0].max()
+        return np.less_equal(low[:, 0], high[:, 0].max())
     if low.shape[1] == 2:
         high = high[np.argsort(high[:, 0])]
         best_from = np.maximum.accumulate(high[::-1, 1])[::-1]
