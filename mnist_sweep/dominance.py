@@ -27,8 +27,9 @@ def _front(points: np.ndarray) -> np.ndarray:
     since thousands of points may be on a front: N log(N)^2 for three objectives.
     """
     if len(points) ** 2 <= FEW:
-        as_good: np.ndarray = (points >= points[:, None]).all(axis=2).sum(axis=1)
-        return as_good == 1  # which is itself
+        as_good = (points >= points[:, None]).all(axis=2).sum(axis=1)
+        alone: np.ndarray = as_good == 1  # which is itself
+        return alone
     half = len(points) // 2
     upper, lower = _front(points[:half]), _front(points[half:])
     lower[lower] = ~_beaten(points[half:][lower, 1:], points[:half][upper, 1:])
@@ -38,16 +39,17 @@ def _front(points: np.ndarray) -> np.ndarray:
 def _beaten(low: np.ndarray, high: np.ndarray) -> np.ndarray:
     """(L, objectives), (H, objectives) -> (L,): whether some row of `high` is as good in all."""
     if len(low) * len(high) <= FEW or low.shape[1] == 0:
-        as_good: np.ndarray = (high >= low[:, None]).all(axis=2)
-        return np.logical_or.reduce(as_good, axis=1)
-    if low.shape[1] == 1:
-        return np.less_equal(low[:, 0], high[:, 0].max())
-    if low.shape[1] == 2:
+        beaten: np.ndarray = (high >= low[:, None]).all(axis=2).sum(axis=1) > 0
+    elif low.shape[1] == 1:
+        beaten = low[:, 0] <= high[:, 0].max()
+    elif low.shape[1] == 2:
         high = high[np.argsort(high[:, 0])]
         best_from = np.maximum.accumulate(high[::-1, 1])[::-1]
         place = np.searchsorted(high[:, 0], low[:, 0])
-        return (place < len(high)) & (low[:, 1] <= best_from[np.minimum(place, len(high) - 1)])
-    return _beaten_by_halves(low, high)
+        beaten = (place < len(high)) & (low[:, 1] <= best_from[np.minimum(place, len(high) - 1)])
+    else:
+        beaten = _beaten_by_halves(low, high)
+    return beaten
 
 
 def _beaten_by_halves(low: np.ndarray, high: np.ndarray) -> np.ndarray:
