@@ -1,6 +1,7 @@
 """Whatever the command line says, it ends in a result or in one line about a key."""
 
 import random
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -79,10 +80,14 @@ def _is_named(line: Sequence[str], error: str) -> bool:
     if line[0] in COMMANDS:
         given = [argument for argument in line[1:] if argument]
         return any(text in error for text in ("required", *flags, *given))
-    named = [*line]
+    named = [*line, *(key.replace("/", ".") for key in line)]
     if any(key_of(override) in ("sweep", "experiment") for override in line):
         named += [key for of in keys() for key in of]  # which it sets
-    return any(flag in error for flag in flags) or any(names(error, text) for text in named)
+    for override in (text for text in line if key_of(text) == "hydra.sweeper.params"):
+        named += re.findall(r"[\w.]+", override)
+    values = [value for _, equals, value in (text.partition("=") for text in line) if "/" in value]
+    found = (names(error, text) for text in named)
+    return any(found) or any(text in error for text in (*flags, *values))
 
 
 @pytest.mark.parametrize("part", range(20))
