@@ -11,7 +11,7 @@ from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.plugins import Plugins
 from hydra.plugins.search_path_plugin import SearchPathPlugin
 
-from mnist_sweep.paths import RECIPES
+from mnist_sweep.paths import CONF, RECIPES
 
 OLD_NAMES = {
     "model=ours_ds_cnn": "model=ds_cnn_long",
@@ -38,4 +38,10 @@ def todays(override: str) -> str:
     group, equals, choice = override.partition("=")
     if not (RECIPES / group).is_dir():
         return override
-    return f"{group}{equals}{re.sub(r'published_(?=[a-z])', '', choice)}"
+
+    def new(found: re.Match[str]) -> str:
+        is_there = any((root / group / f"{found[1]}.yaml").exists() for root in (CONF, RECIPES))
+        return found[1] if is_there else found[0]  # which is quoted as the user wrote it
+
+    choice = re.sub(r"published_([a-z]\w*)", new, choice)
+    return f"{group}{equals}{choice}"

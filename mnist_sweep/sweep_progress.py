@@ -6,6 +6,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,9 @@ from pydantic import ValidationError
 
 from mnist_sweep.hydra_private import PastHydra, raised_by
 from mnist_sweep.paths import RESULTS_TABLE
+
+MOST_VALUES = 100_000
+"""Of a key that is swept."""
 
 LOCAL_LAUNCHERS = ("basic", "joblib")
 """Those whose jobs end with the command."""
@@ -54,12 +58,11 @@ class SweepProgress(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         from mnist_sweep.errors import UserError
 
-        sweeps = _discrete_sweeps(config)
-        self.swept = sweeps
-        if not _is_search(config):  # which shows its own progress
-            given = config.hydra.sweeper.get("n_trials")
-            self.total = given or math.prod(map(len, sweeps.values()))
         try:
+            self.swept = sweeps = _discrete_sweeps(config)
+            if not _is_search(config):  # which shows its own progress
+                given = config.hydra.sweeper.get("n_trials")
+                self.total = given or math.prod(map(len, sweeps.values()))
             _check_chdir(config)
             if self.total is not None:  # a search goes on with its directory
                 _check_job_directories(config, self.total)
@@ -189,12 +192,23 @@ def _is_search(config: DictConfig) -> bool:
 
 
 def _discrete_sweeps(config: DictConfig) -> dict[str, list[str]]:
-    """Swept key -> its values as text, of the command line and of `hydra.sweeper.params`."""
-    return {
-        str(override.get_key_element()): list(override.sweep_string_iterator())
-        for override in _overrides(config)
-        if override.is_discrete_sweep()
-    }
+    """Swept key -> its values as text, of the command line and of `hydra.sweeper.params`.
+
+    Raises:
+        UserError: they are more than anyone would wait for, or there is memory for.
+    """
+    from mnist_sweep.errors import UserError
+
+    swept = {}
+    for override in filter(Override.is_discrete_sweep, _overrides(config)):
+        key = str(override.get_key_element())
+        swept[key] = list(islice(override.sweep_string_iterator(), MOST_VALUES + 1))
+        if len(swept[key]) > MOST_VALUES:
+            raise UserError(
+                f"{key.lstrip('+')}: more than {MOST_VALUES:,} values; give fewer, or search an "
+                "interval(...) with hydra/sweeper=search"
+            )
+    return swept
 
 
 def _overrides(config: DictConfig) -> list[Override]:

@@ -5,24 +5,32 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+DEVICES = Path("/dev")
+
 
 def write_whole(path: Path, content: str | bytes) -> None:
-    """Writes a file (the one a link leads to) whole or not at all, and onto the disk.
+    """Writes a file (the one a link leads to) whole or not at all, and onto the disk. A device or a
+    pipe, as /dev/stdout may be, is no file whose place another could take: it is written to.
 
     Raises:
         OSError: it cannot be written; what was there still is. It names the file.
     """
+    data = content.encode() if isinstance(content, str) else content
     try:
-        _write_whole(path.resolve(), content)
+        if path.parent == DEVICES or (path.exists() and not path.is_file()):
+            with path.open("ab") as file:
+                file.write(data)
+        else:
+            _write_whole(path.resolve(), data)
     except OSError as error:  # of the temporary file, or of none
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
-def _write_whole(path: Path, content: str | bytes) -> None:
+def _write_whole(path: Path, data: bytes) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content.encode() if isinstance(content, str) else content)
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, 0o644)

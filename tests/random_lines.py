@@ -1,15 +1,14 @@
 """Random command lines, of this project's and Hydra's own keys and of values that may be wrong."""
 
 import random
-from collections.abc import Sequence
 from functools import cache
 
 from omegaconf import OmegaConf
 
-from mnist_sweep.blame import key_of, names
+from mnist_sweep.blame import key_of
 from mnist_sweep.identity import flat_config
 from mnist_sweep.paths import CONF
-from tests.conftest import Done, choices, make_whole_config
+from tests.conftest import choices, make_whole_config
 
 BASE = (
     *("data=digits", "debug=fast", "model=ds_cnn_v3_code", "trainer.epochs=1"),
@@ -55,10 +54,9 @@ def keys() -> tuple[list[str], list[str]]:
     return sorted(ours), [key for key in sorted(of_hydra) if not key.startswith(told)]
 
 
-def random_line(seed: int) -> list[str]:
+def random_run(draw: random.Random) -> list[str]:
     """One to three overrides, often wrong, and `BASE` for the rest."""
-    draw = random.Random(seed)
-    given = [_override(draw) for _ in range(draw.choice((1, 1, 2, 3)))]
+    given = [random_override(draw) for _ in range(draw.choice((1, 1, 2, 3)))]
     said = {key_of(override) for override in given}
     line = [*(override for override in BASE if key_of(override) not in said), *given]
     if draw.random() < 0.2:
@@ -66,7 +64,7 @@ def random_line(seed: int) -> list[str]:
     return line
 
 
-def _override(draw: random.Random) -> str:
+def random_override(draw: random.Random) -> str:
     ours, of_hydra = keys()
     key = draw.choice(ours if draw.random() < 0.7 else of_hydra)
     if draw.random() < 0.1:
@@ -77,23 +75,3 @@ def _override(draw: random.Random) -> str:
     of_group = tuple(choices(key)) if (CONF / key).is_dir() else ()
     values = (*VALUES, *OF_KEYS.get(key, ()) * 10, *of_group * 5)
     return f"{sign}{key}={draw.choice(values)}"
-
-
-def fault(line: Sequence[str], done: Done) -> str:
-    """What is wrong with how the command ended; "" if nothing is."""
-    lines = done.stderr.splitlines()
-    errors = [text for text in lines if text.startswith("error: ")]
-    if done.returncode not in (0, 1, 2):
-        return f"exit code {done.returncode}"
-    if "Traceback" in done.stderr + done.stdout:
-        return "a traceback"
-    if done.returncode == 0:
-        return "an error and exit code 0" if errors else ""
-    if len(errors) != 1 or lines[-1] != errors[0]:
-        return "not one line that says what is wrong, at the end"
-    if done.returncode == 1:
-        return "" if "the loss is no finite number" in errors[0] else "exit code 1"
-    flags = [argument for argument in line if argument.startswith("-")]
-    named = any(flag.partition("=")[0] in errors[0] for flag in flags)
-    named = named or any(names(errors[0], override) for override in line)
-    return "" if named else "no key is named"

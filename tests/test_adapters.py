@@ -111,6 +111,32 @@ def test_a_config_is_seen_before_it_is_composed() -> None:
             assert "_load_single_config" in vars(ConfigLoaderImpl)
 
 
+def test_a_yaml_is_as_omegaconf_writes_it() -> None:
+    values = {
+        "name": "optuna",
+        "solutions": [
+            {"params": {"a.b": 1e-05, "c": text}, "values": [0.5, 1.0], "command": "x " * 100}
+            for text in (
+                "1e3",
+                "true",
+                "null",
+                "1",
+                "ü: y",
+                "",
+                " a",
+                "#",
+                None,
+                False,
+                10**20,
+                "a\nb",
+            )
+        ],
+        "none": [],
+    }
+    with of_hydra("get_omega_conf_dumper (OmegaConf's)"):
+        assert hydra_private.as_yaml(values) == OmegaConf.to_yaml(OmegaConf.create(values))
+
+
 @pytest.mark.parametrize(
     ("override", "changed"),
     [

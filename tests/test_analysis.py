@@ -188,14 +188,27 @@ def test_the_front_is_what_nothing_dominates(points: list[tuple[float, float]]) 
 @given(st.lists(st.tuples(*[st.integers(-1, 2).map(float)] * 3), max_size=12))
 def test_of_three_objectives_too(rows: list[tuple[float, ...]]) -> None:
     values = np.array(rows).reshape(-1, 3)
-    expected = [
+    assert non_dominated(values).tolist() == by_definition(values)
+
+
+def by_definition(values: np.ndarray) -> list[bool]:
+    return [
         not any((other >= row).all() and (other > row).any() for other in values) for row in values
     ]
-    assert non_dominated(values).tolist() == expected
 
 
+@pytest.mark.parametrize("levels", [3, 20, 1000])
+@pytest.mark.parametrize("objectives", range(1, 6))
+def test_many_points_are_compared_in_parts(objectives: int, levels: int) -> None:
+    random = np.random.default_rng(0)
+    values = random.integers(0, levels, (700, objectives)).astype(float)
+    values[0, 0], values[1, -1], values[2] = -np.inf, np.inf, np.inf if levels == 3 else 0
+    assert non_dominated(values).tolist() == by_definition(values)
+
+
+@pytest.mark.parametrize("objectives", [2, 3, 4])
 @pytest.mark.parametrize("kind", ["all on it", "all the same", "in each other's way"])
-def test_a_front_may_have_a_hundred_thousand_points(kind: str) -> None:
+def test_a_front_may_have_a_hundred_thousand_points(kind: str, objectives: int) -> None:
     """Each point against each would be ten thousand million comparisons."""
     rising = np.arange(100_000.0)
     one, other = {
@@ -203,7 +216,7 @@ def test_a_front_may_have_a_hundred_thousand_points(kind: str) -> None:
         "all the same": (0 * rising, 0 * rising),
         "in each other's way": (rising, np.sort(rising % 1000)),
     }[kind]
-    values = np.column_stack([one, other])
+    values = np.column_stack([*[one] * (objectives - 1), other])
     found = non_dominated(np.random.default_rng(0).permutation(values))
     assert found.sum() == (1 if kind == "in each other's way" else len(values))
 

@@ -186,3 +186,50 @@ def test_a_rerun_needs_no_output(cli: Cli, tmp_path: Path) -> None:
     done = with_full_output(tmp_path, "mnist_sweep.rerun", "outputs/one")
     assert done.returncode == 0, done.stderr
     assert list(read_table(tmp_path).status) == ["completed"] * 2
+
+
+def test_a_device_or_a_pipe_is_written_to_and_not_replaced(cli: Cli, tmp_path: Path) -> None:
+    write(tmp_path / "outputs" / "results.csv", record(1))
+    expected = cli("--format", "csv", module="mnist_sweep.report").stdout
+    done = cli("--format", "csv", "-o", "/dev/stdout", module="mnist_sweep.report")
+    assert (done.returncode, done.stdout) == (0, expected), done
+    pipe = tmp_path / "pipe.csv"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE, text=True) as reader:
+        done = cli("-o", str(pipe), module="mnist_sweep.report")
+        assert reader.communicate()[0] == expected, done
+    assert pipe.is_fifo()
+    if not os.access("/dev/full", os.W_OK):
+        return
+    done = cli("-o", "/dev/full", module="mnist_sweep.report")
+    assert_one_line(done, 2, "-o /dev/full cannot be written (No space left on device)")
+    assert Path("/dev/full").is_char_device()
+
+
+def test_a_table_is_a_file(cli: Cli, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert_one_line(cli(*TINY, "record.table=pipe"), 2, "record.table=pipe", "it is no file")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["-o", "out.csv"],
+        ["front", "-o", "out.png"],
+        ["html", "-o", "out.html"],
+    ],
+)
+def test_what_a_report_writes_is_whole_or_not_there(line: list[str], disk: Path) -> None:
+    cli = cli_in(disk)
+    write(disk / "outputs" / "results.csv", record(1))
+    before = b"as it was"
+    (disk / line[-1]).write_bytes(before)
+    filler = fill(disk)
+    done = cli(*line, module="mnist_sweep.report")
+    assert_one_line(done, 2, f"-o {line[-1]}", "cannot be written (No space left on device)")
+    assert (disk / line[-1]).read_bytes() == before
+    filler.unlink()
+    assert cli(*line, module="mnist_sweep.report").returncode == 0
+    assert (disk / line[-1]).read_bytes() != before
+    assert sorted(path.name for path in disk.iterdir()) == sorted([line[-1], "outputs"])

@@ -34,6 +34,12 @@ def test_a_wrong_choice_lists_the_everyday_ones_only(cli: Cli) -> None:
     assert "rf_cnn" not in done.stderr
 
 
+def test_a_misspelt_name_of_an_older_version_is_quoted_as_it_was_written(cli: Cli) -> None:
+    for override in ("model=published_rf_cn", "optimizer=published_rf_cn"):
+        done = cli(override)
+        assert done.returncode == 2 and f"error: {override}: no such choice" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [

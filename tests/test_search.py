@@ -925,6 +925,14 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
          "hydra.sweeper.fit=[model.stage*.width]", "budget.max_params=null"],
         ["hydra.sweeper.budget=fit", "budget.max_params"],
     ),
+    "conditions on nothing": (
+        [LR, "+hydra.sweeper.conditions={optimizer.lr:1}"],
+        ["hydra.sweeper.conditions.optimizer.lr=1"],
+    ),
+    "a condition of one value": (
+        [LR, "+hydra.sweeper.conditions={optimizer.lr:{optimizer:sgd}}"],
+        ["hydra.sweeper.conditions.optimizer.lr.optimizer=sgd"],
+    ),
     "fit of nothing": ([LR, "hydra.sweeper.budget=fit"], ["hydra.sweeper.fit"]),
     "nothing fits": (
         [LR, "budget.max_params=100", "hydra.sweeper.max_rejected=50"],

@@ -280,3 +280,11 @@ def test_a_root_that_is_none_is_never_passed_over(
     done = cli(*mode, *[word for word in TINY if word != "data=digits"], "data.root=mine.npz")
     assert done.returncode == 2 and "data.root=mine.npz" in done.stderr
     assert not trained(tmp_path)
+
+
+@pytest.mark.parametrize("line", [["seed"], ["hydra/sweeper=search", "++optimizer.lr"]])
+def test_more_values_than_there_is_memory_for_are_refused(line: list[str], cli: Cli) -> None:
+    *rest, key = line
+    done = cli("-m", *TINY, *rest, f"{key}=range(1,100000000000000000000)")
+    assert done.returncode == 2 and done.stderr.count("\n") == 1, done.stderr
+    assert f"error: {key.lstrip('+')}: more than 100,000 values" in done.stderr

@@ -1,13 +1,16 @@
 """A study's tally, against what going through all of its trials gives."""
 
 import random
+from pathlib import Path
 from typing import Any, cast
 
 import optuna
 import pytest
+from optuna.storages import JournalStorage
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from mnist_sweep.paths import JOURNAL
 from mnist_sweep.search.study.attributes import (
     CONFIG,
     RETRY,
@@ -16,11 +19,14 @@ from mnist_sweep.search.study.attributes import (
     is_finished,
     is_rejected,
 )
+from mnist_sweep.search.study.journal import JournalFile
 from mnist_sweep.search.study.ledger import Ledger
+from mnist_sweep.search.study.storage import open_storage
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 STATES = (TrialState.RUNNING, TrialState.WAITING)
+RUNGS = (1, 2)
 
 
 def check(ledger: Ledger, rng: random.Random) -> None:
@@ -47,6 +53,12 @@ def check(ledger: Ledger, rng: random.Random) -> None:
             or trial.user_attrs.get(STATUS) == "diverged"
         )
     }
+    for epochs in RUNGS:
+        assert sorted(tally.values_at(epochs)) == sorted(
+            trial.intermediate_values[epochs]
+            for trial in trials
+            if epochs in trial.intermediate_values and trial.state != TrialState.FAIL
+        )
     retries = {trial.user_attrs.get(RETRY_OF) for trial in trials}
     assert [trial.number for trial in tally.to_retry] == [
         trial.number
@@ -62,7 +74,9 @@ def act(study: Study, ledger: Ledger, rng: random.Random) -> None:
     running = [t for t in study.get_trials() if t.state == TrialState.RUNNING]
     match rng.randrange(5):
         case 0 | 1:
-            study.ask()
+            new = study.ask()
+            for epochs in rng.choice([(), RUNGS[:1], RUNGS, (*RUNGS, 3)]):
+                new.report(rng.random(), epochs)
         case 2 if running:
             trial = rng.choice(running)
             if CONFIG not in trial.user_attrs:
@@ -82,13 +96,13 @@ def act(study: Study, ledger: Ledger, rng: random.Random) -> None:
 def test_it_is_what_going_through_all_trials_gives(seed: int) -> None:
     rng = random.Random(seed)
     study = optuna.create_study()
-    often, seldom = Ledger(study, 60), Ledger(study, 60)
+    often, seldom = Ledger(study, 60, RUNGS), Ledger(study, 60, RUNGS)
     for step in range(150):
         act(study, often, rng)
         check(often, rng)
         if step % 20 == 0:
             check(seldom, rng)
-    ledger = Ledger(study, 60)
+    ledger = Ledger(study, 60, RUNGS)
     ledger.count()
     assert ledger.tally.to_retry == often.count().to_retry
     check(ledger, rng)
@@ -99,7 +113,7 @@ def test_ended_trials_are_not_looked_at_again() -> None:
     for _ in range(10):
         study.tell(study.ask(), 1.0)
     running = study.ask()
-    ledger = Ledger(study, 60)
+    ledger = Ledger(study, 60, RUNGS)
     tally = ledger.count()
     trials: list[Any] = study.get_trials()
     trials[:10] = [None] * 10
@@ -107,3 +121,43 @@ def test_ended_trials_are_not_looked_at_again() -> None:
     tally.update(cast(list[FrozenTrial], [*trials, study.get_trials()[-1]]))
     assert [trial.number for trial in tally.open] == [running.number, running.number + 1]
     assert tally.taken() == 10
+
+
+@pytest.mark.parametrize("url", [None, "sqlite:///study.db"])
+def test_all_trials_are_what_the_storage_itself_says(
+    url: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though ended ones are not looked up again; whoever writes, and however they are asked for."""
+    monkeypatch.chdir(tmp_path)
+    rng = random.Random(0)
+    ours, others = (
+        optuna.create_study(
+            storage=open_storage(url, tmp_path), study_name="s", load_if_exists=True
+        )
+        for _ in range(2)
+    )
+    optuna.create_study(storage=ours._storage, study_name="another").ask()
+    for _ in range(60):
+        study = rng.choice([ours, others])
+        act(study, Ledger(study, 60), rng)
+        if rng.random() < 0.5:
+            plain = JournalStorage(JournalFile(tmp_path / JOURNAL)) if url is None else url
+            expected = optuna.load_study(study_name="s", storage=plain)
+            states = rng.choice(
+                [None, (), STATES, *([state] for state in TrialState), [*TrialState]]
+            )
+            assert ours.get_trials(states=states) == expected.get_trials(states=states)
+    found = ours.get_trials()
+    found[0].number = 99
+    found.clear()
+    assert ours.get_trials()[0].number == 0, "what is given away may be changed"
+
+
+def test_ended_trials_are_not_looked_up_again(tmp_path: Path) -> None:
+    study = optuna.create_study(storage=open_storage(None, tmp_path))
+    for _ in range(10):
+        study.tell(study.ask(), 1.0)
+    study.ask()
+    first = study.get_trials(deepcopy=False)
+    known = study._storage.known[study._study_id]  # type: ignore[attr-defined]
+    known.update(11, {10: first[10]}.__getitem__)

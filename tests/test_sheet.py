@@ -118,18 +118,23 @@ def test_a_number_cut_short_at_the_end_of_the_file_is_no_torn_line(tmp_path: Pat
     assert load_results(path).rung.tolist()[2] == 1
 
 
-def semicolons(table: bytes) -> bytes:
+def decimal_commas(table: bytes, separator: str = ",") -> bytes:
     out = io.StringIO()
     rows = csv.reader(io.StringIO(table.decode()))
-    csv.writer(out, delimiter=";", lineterminator="\r\n").writerows(
+    csv.writer(out, delimiter=separator, lineterminator="\r\n").writerows(
         [cell.replace(".", ",") for cell in row] for row in rows
     )
     return out.getvalue().encode()
 
 
+def semicolons(table: bytes) -> bytes:
+    return decimal_commas(table, ";")
+
+
 REFUSED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
     "semicolons": (semicolons, "separated by semicolons"),
     "semicolons and a mark": (lambda table: BOM + semicolons(table), "separated by semicolons"),
+    "decimal commas": (decimal_commas, "its numbers have decimal commas"),
     "tabs": (lambda table: table.replace(b",", b"\t"), "separated by tabs"),
     "UTF-16": (lambda table: table.decode().encode("utf-16"), "UTF-16"),
     "a column twice": (

@@ -12,6 +12,7 @@ from PIL import Image
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.figures.style import styled
+from mnist_sweep.writing import write_whole
 
 
 @styled
@@ -33,7 +34,7 @@ def save(figure: Figure, path: Path) -> None:
         picture = io.BytesIO()
         drawn.save(picture, "png", optimize=True)
     try:
-        path.write_bytes(picture.getvalue())
+        write_whole(path, picture.getvalue())
     except OSError as error:
         raise UserError(
             f"-o {path} cannot be written ({error.strerror}): name a file that can"

@@ -10,11 +10,17 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import get_args, get_type_hints
+
+from mnist_sweep.runs.record import RunRecord
 
 csv.field_size_limit(1 << 30)  # an error's text may be long
 
 KEYS = frozenset({"run_id", "status"})
 """Columns that make a table one of ours."""
+
+MEASURED = frozenset(n for n, hint in get_type_hints(RunRecord).items() if float in get_args(hint))
+"""Columns of numbers that are no whole ones."""
 
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 
@@ -86,6 +92,7 @@ def read_sheet(data: bytes) -> Sheet:
         elif not sections:
             raise _refusal(line)
         elif whole := _whole(line, num_commas):
+            _check_numbers(sections[-1].header, whole)
             sections[-1].lines.append(whole)
         else:
             torn.append(raw)
@@ -136,6 +143,24 @@ def _whole(line: bytes, num_commas: int) -> bytes | None:
     out = io.StringIO()
     csv.writer(out, lineterminator="").writerow(cells)
     return out.getvalue().encode()
+
+
+DECIMAL_COMMA = re.compile(rb'"-?\d+,\d+(?:[eE][+-]?\d+)?"')
+
+
+def _check_numbers(header: list[str], line: bytes) -> None:
+    """
+    Raises:
+        OtherFormError: a number has a decimal comma, which might as well be one of thousands.
+    """
+    if not DECIMAL_COMMA.search(line):
+        return
+    for name, cell in zip(header, _cells(line), strict=True):
+        if name in MEASURED and "," in cell:
+            raise OtherFormError(
+                f"its numbers have decimal commas, as a spreadsheet saves them: {name} {cell}",
+                "save it with points in the numbers",
+            )
 
 
 def _refusal(first: bytes) -> OtherFormError:

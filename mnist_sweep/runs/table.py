@@ -63,6 +63,8 @@ class ResultsTable:
         try:
             if self.path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if self.path.exists() and not self.path.is_file():  # a device, a pipe
+                raise OSError(errno.EINVAL, "it is no file")
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.lock:
                 if not self.path.exists():

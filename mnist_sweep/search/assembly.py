@@ -75,7 +75,7 @@ def make_controller(
     study.sampler = make_sampler(settings, candidates, len(study.get_trials(deepcopy=False)))
     if pruner is not None:
         study.pruner = pruner
-    ledger = Ledger(study, settings.lease_s)
+    ledger = Ledger(study, settings.lease_s, settings.rungs)
     objectives = Objectives(settings.objective, settings.direction)
 
     n_jobs = settings.n_jobs if settings.n_jobs != "auto" else _num_cores()

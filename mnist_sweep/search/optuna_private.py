@@ -1,6 +1,8 @@
 """Optuna's private names, the keys and texts of its own included: all that an update may take."""
 
-from collections.abc import Mapping
+import copy
+from collections import defaultdict
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +18,8 @@ from optuna.pruners import (
     ThresholdPruner,
 )
 from optuna.samplers import GridSampler
-from optuna.storages import BaseStorage, RDBStorage, _CachedStorage
+from optuna.storages import JournalStorage, RDBStorage, _CachedStorage
+from optuna.storages.journal import BaseJournalBackend
 from optuna.storages.journal._storage import JournalOperation
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -33,9 +36,76 @@ NEWEST_OPERATION = int(max(JournalOperation))
 """The largest `op_code` of a journal that this version of Optuna knows."""
 
 
-def cached(database: RDBStorage) -> BaseStorage:
-    """As `create_study` takes it, which reads only what is new in a database."""
-    return _CachedStorage(database)
+class _Known:
+    """The trials of a study by number. An ended one never changes, so only the others are looked up
+    again, and a long study costs its controller hardly more than a short one."""
+
+    def __init__(self) -> None:
+        self.trials: list[FrozenTrial] = []
+        self.open: list[int] = []
+        """Numbers of those that had not ended."""
+
+    def update(self, size: int, look_up: Callable[[int], FrozenTrial]) -> None:
+        """size: so many trials there are."""
+        new = range(len(self.trials), size)
+        self.trials += map(look_up, new)
+        for number in self.open:
+            self.trials[number] = look_up(number)
+        may_be_open = [*self.open, *new]
+        self.open = [n for n in may_be_open if not self.trials[n].state.is_finished()]
+
+    def of(self, states: Container[TrialState] | None) -> list[FrozenTrial]:
+        if states is None:
+            return list(self.trials)
+        if any(state.is_finished() and state in states for state in TrialState):
+            return [trial for trial in self.trials if trial.state in states]
+        return [self.trials[n] for n in self.open if self.trials[n].state in states]
+
+
+class Journal(JournalStorage):
+    """Optuna's, which makes the list of all trials anew whenever it is asked for it."""
+
+    def __init__(self, backend: BaseJournalBackend) -> None:
+        super().__init__(backend)
+        self.known: defaultdict[int, _Known] = defaultdict(_Known)
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        with self._thread_lock:
+            self._sync_with_backend()
+            replay = self._replay_result
+            ids = replay._study_id_to_trial_ids[study_id]
+            known = self.known[study_id]
+            known.update(len(ids), lambda number: replay._trials[ids[number]])
+            trials = known.of(states)
+        return copy.deepcopy(trials) if deepcopy else trials
+
+
+class CachedDatabase(_CachedStorage):
+    """A database as `create_study` takes it, which reads only what is new in it; and its list of
+    all trials as `Journal` has it."""
+
+    def __init__(self, database: RDBStorage) -> None:
+        super().__init__(database)
+        self.known: defaultdict[int, _Known] = defaultdict(_Known)
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        self._read_trials_from_remote_storage(study_id)
+        with self._lock:
+            by_number = self._studies[study_id].trials
+            known = self.known[study_id]
+            known.update(len(by_number), by_number.__getitem__)
+            trials = known.of(states)
+        return copy.deepcopy(trials) if deepcopy else trials
 
 
 def suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:

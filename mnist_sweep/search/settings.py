@@ -88,14 +88,7 @@ class SearchSettings(Schema):
     )
     @classmethod
     def _lists_as_tuples(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {
-                key: {name: tuple(allowed) for name, allowed in condition.items()}
-                for key, condition in value.items()
-            }
-        if isinstance(value, str):
-            return (value,)
-        return tuple(value) if isinstance(value, list) else value
+        return (value,) if isinstance(value, str) else _with_tuples(value)
 
     @field_validator("study_name")
     @classmethod
@@ -150,6 +143,13 @@ class SearchSettings(Schema):
                 "as 'model.stage*.width'"
             )
         return self
+
+
+def _with_tuples(value: Any) -> Any:
+    """The same with tuples in the place of lists, also in dicts."""
+    if isinstance(value, dict):
+        return {key: _with_tuples(inner) for key, inner in value.items()}
+    return tuple(value) if isinstance(value, list) else value
 
 
 def of_today(key: str, value: Any = None) -> str | None:

@@ -1,9 +1,9 @@
 """`report leaderboard`: a ranking for each track."""
 
 import argparse
+import io
 import sys
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import IO
 
@@ -18,6 +18,7 @@ from mnist_sweep.report.read.where import HELP, chosen
 from mnist_sweep.report.text.formats import as_csv, as_json, latex, markdown
 from mnist_sweep.report.text.rankings import how_to_read, rankings
 from mnist_sweep.report.text.terminal import make_console, show_all
+from mnist_sweep.writing import write_whole
 
 TOP_IN_TERMINAL = 20
 
@@ -90,15 +91,17 @@ def run(arguments: argparse.Namespace) -> None:
     output: Path | None = arguments.output
     if output is not None:
         _check_is_no_source(output, runs.attrs["sources"])
-    try:
-        with _opened(output) as file:
-            _write(file, form, lines, top, notes)
-    except OSError as error:
-        if output is None:
-            raise
-        raise UserError(
-            f"-o {output} cannot be written ({error.strerror}): choose another place"
-        ) from error
+    if output is None:
+        _write(sys.stdout, form, lines, top, notes)
+    else:
+        text = io.StringIO()
+        _write(text, form, lines, top, notes)
+        try:
+            write_whole(output, text.getvalue())
+        except OSError as error:
+            raise UserError(
+                f"-o {output} cannot be written ({error.strerror}): choose another place"
+            ) from error
     if form in ("csv", "json"):
         for note in notes:
             print(note, file=sys.stderr)
@@ -115,12 +118,6 @@ def _form_of(output: Path | None) -> str:
 def _check_is_no_source(output: Path, sources: Sequence[str]) -> None:
     if output.resolve() in [Path(source).resolve() for source in sources]:
         raise UserError(f"-o {output}: this is the table that was read; choose another file")
-
-
-def _opened(output: Path | None) -> AbstractContextManager[IO[str]]:
-    if output is None:
-        return nullcontext(sys.stdout)
-    return output.open("w", encoding="utf-8", newline="")
 
 
 def _write(file: IO[str], form: str, lines: pd.DataFrame, top: int, notes: Sequence[str]) -> None:

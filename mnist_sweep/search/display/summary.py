@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
 from optuna.trial import FrozenTrial, TrialState
 from rich.console import Console
 from rich.text import Text
 
+from mnist_sweep.hydra_private import as_yaml
 from mnist_sweep.paths import BEST_TRIALS, RESULTS_TABLE
 from mnist_sweep.runs.console import duration, show_rule
 from mnist_sweep.search.display.front import front_lines
@@ -82,8 +82,7 @@ class Summary:
 
     def _write(self, best: dict[str, Any]) -> None:
         """In the stock sweeper's format."""
-        text = OmegaConf.to_yaml(OmegaConf.create({"name": "optuna", **best}))
-        write_whole(self.sweep_dir / BEST_TRIALS, text)
+        write_whole(self.sweep_dir / BEST_TRIALS, as_yaml({"name": "optuna", **best}))
 
     def _note(self, text: str) -> None:
         self.console.print(Text(text), soft_wrap=True)

@@ -14,7 +14,7 @@ may be killed at any moment. What keeps the totals exact, with nothing but Optun
 """
 
 from bisect import insort
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -52,10 +52,10 @@ OPEN = (TrialState.RUNNING, TrialState.WAITING)
 class Ledger:
     """A study as seen by one controller. `with` it: the lease is renewed as long as it is open."""
 
-    def __init__(self, study: Study, lease_s: float) -> None:
+    def __init__(self, study: Study, lease_s: float, rungs: Sequence[int] | None = None) -> None:
         self.study = study
         self.leases = Leases(study, lease_s)
-        self.tally = Tally()
+        self.tally = Tally(rungs or ())
         """Of the trials as they last were."""
         self.told: list[float] | None = None
         """By how much the rejected points missed that samplers know of, least first."""

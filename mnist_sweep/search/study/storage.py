@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.engine import make_url
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.paths import JOURNAL
-from mnist_sweep.search.optuna_private import cached
+from mnist_sweep.search.optuna_private import CachedDatabase, Journal
 from mnist_sweep.search.study.credentials import without_credentials, without_secrets
 from mnist_sweep.search.study.journal import JournalFile
 from mnist_sweep.search.study.lasting import LastingStorage
@@ -39,14 +39,14 @@ def open_storage(url: str | None, sweep_dir: Path) -> BaseStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if url is None:
         return _open_journal(sweep_dir / JOURNAL)
-    return LastingStorage(cached(_open_database(url)), url)
+    return LastingStorage(CachedDatabase(_open_database(url)), url)
 
 
 def _open_journal(path: Path) -> BaseStorage:
     try:
         if path.exists() and not os.access(path, os.W_OK):
             raise PermissionError(13, "Permission denied")
-        return JournalStorage(JournalFile(path))
+        return Journal(JournalFile(path))
     except OSError as error:
         raise UserError(
             f"hydra.sweeper.storage: {path} cannot be written ({error.strerror}): "

@@ -21,7 +21,7 @@ class Tally:
     It knows what its last `update` was given.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rungs: Sequence[int] = ()) -> None:
         self.seen = 0
         """Trials, ended or not."""
         self.open: list[FrozenTrial] = []
@@ -37,6 +37,8 @@ class Tally:
         """Trial -> the first one that is its retry."""
         self.to_retry: list[FrozenTrial] = []
         """Ended trials that are to be tried again, and have no retry yet."""
+        self.values: dict[int, list[float]] = {epochs: [] for epochs in rungs}
+        """Epochs of a rung -> what ended trials reported there, least first."""
 
     def update(self, trials: Sequence[FrozenTrial]) -> None:
         """trials: all of the study, by number."""
@@ -64,8 +66,12 @@ class Tally:
         self.rejected += is_rejected(trial)
         if CONFIG in attrs and (is_finished(trial) or attrs.get(STATUS) == "diverged"):
             self.configs[attrs[CONFIG]] = trial.number  # a diverged one would diverge again
-        if trial.state == TrialState.FAIL and attrs.get(RETRY):
-            self.to_retry.append(trial)
+        if trial.state == TrialState.FAIL:
+            if attrs.get(RETRY):
+                self.to_retry.append(trial)
+            return
+        for epochs in self.values.keys() & trial.intermediate_values.keys():
+            insort(self.values[epochs], trial.intermediate_values[epochs])
 
     def of_state(self, state: TrialState) -> list[FrozenTrial]:
         """Those of the open ones."""
@@ -76,6 +82,11 @@ class Tally:
         end = self.seen if before is None else before
         rest = sum(trial.number < end and trial.state in states for trial in self.open)
         return bisect_left(self.finished, end) + rest
+
+    def values_at(self, epochs: int) -> list[float]:
+        """Of all trials that came to the end of this rung and did not fail."""
+        reported = (trial.intermediate_values for trial in self.open)
+        return [*self.values[epochs], *(v[epochs] for v in reported if epochs in v)]
 
     @property
     def pruned(self) -> int:

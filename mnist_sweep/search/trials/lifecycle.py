@@ -152,9 +152,9 @@ class Lifecycle:
         running.trial.report(value[0], epochs)
         if epochs == rungs[-1]:
             return self._conclude(running, TrialState.COMPLETE, value)
-        trials, more_epochs = self.ledger.trials(), rungs[running.rung + 1]
-        cut = cut_of_rung(running.number, trials, self.objectives, epochs, more_epochs)
-        if cut is None:
+        values, more_epochs = self.ledger.count().values_at(epochs), rungs[running.rung + 1]
+        cut = cut_of_rung(values, self.objectives, epochs, more_epochs)
+        if self.objectives.scores(value) >= self.objectives.scores([cut]):
             running.rung += 1
             running.records = {}  # the next rung's take their place
             return self._next_run(running)

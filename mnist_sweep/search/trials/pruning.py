@@ -1,10 +1,10 @@
 """Whether a trial is worth going on with: after each epoch, and from rung to rung."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 from optuna.pruners import BasePruner
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import Trial
 
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.search.classes import OPTUNA_CLASSES, construct
@@ -46,24 +46,12 @@ def why_hopeless(
 
 
 def cut_of_rung(
-    number: int,
-    trials: Iterable[FrozenTrial],
-    objectives: Objectives,
-    epochs: int,
-    more_epochs: int,
-) -> float | None:
-    """The value by which this trial is not among the best of its rung, as many as the next one has
-    time for; None if it is among them.
+    values: Sequence[float], objectives: Objectives, epochs: int, more_epochs: int
+) -> float:
+    """Of these values of a rung's trials the worst with which one goes on.
 
     A rung is to take about as much time as the next one, so of the trials at a rung the share of
     the two schedules' lengths goes on (asynchronous successive halving, Li et al. 2020).
     """
-    values = {
-        trial.number: trial.intermediate_values[epochs]
-        for trial in trials
-        if epochs in trial.intermediate_values and trial.state != TrialState.FAIL
-    }
-    best_first = sorted(values.values(), key=lambda value: objectives.scores([value]), reverse=True)
-    cut = best_first[max(1, len(values) * epochs // more_epochs) - 1]
-    is_worse = objectives.scores([values[number]]) < objectives.scores([cut])
-    return cut if is_worse else None
+    best_first = sorted(values, reverse=objectives.directions[0] == "maximize")
+    return best_first[max(1, len(values) * epochs // more_epochs) - 1]

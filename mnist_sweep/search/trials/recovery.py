@@ -47,8 +47,10 @@ class Recovery:
         """Rows of rejected points that a controller of this machine was killed before writing."""
         written = self.rows.written()
         for trial in self.ledger.trials():
+            if not is_rejected(trial):
+                continue
             run_id = run_id_of(self.layout.sweep_dir / str(trial.number))
-            if is_rejected(trial) and run_id not in written and self.ledger.leases.was_here(trial):
+            if run_id not in written and self.ledger.leases.was_here(trial):
                 candidate = self.records.candidates.make(trial.params)
                 self.rows.reject(trial.number, candidate, trial.user_attrs[ERROR])
         self.rows.flush()
