@@ -50,7 +50,9 @@ def _check_study(trials: list[FrozenTrial], n_trials: int) -> None:
     states = Counter(trial.state.name for trial in trials)
     finished = [trial for trial in trials if is_finished(trial)]
     assert len(finished) == n_trials, states
-    assert not states["RUNNING"] and not states["WAITING"], states
+    assert not states["RUNNING"], states
+    waiting = [trial for trial in trials if trial.state == TrialState.WAITING]
+    assert all("retry_of" in t.user_attrs for t in waiting), "for when the study is to have more"
     configs = [trial.user_attrs["config"] for trial in finished]
     assert len(set(configs)) == n_trials, "a configuration was trained twice"
     retries = [

@@ -41,7 +41,7 @@ class Kind:
 
 FIT = (
     *("sweep=arch_20k", "hydra/sweeper/pruner=none", "budget.max_params=5000"),
-    *("hydra.sweeper.study_name=s", "hydra.sweeper.fit=[model.stage*.width]"),
+    *("model=cnn_space", "hydra.sweeper.fit=[model.stage*.width]"),
 )
 
 KINDS = {
@@ -54,7 +54,7 @@ KINDS = {
     "grid": Kind(
         (
             "optimizer.lr=choice(.001,.003,.01,.03,.1)",
-            "batch_size=choice(16,24,32,48)",
+            "trainer.batch_size=choice(16,24,32,48)",
             "hydra/sweeper/sampler=grid",
         ),
         points=20,
@@ -163,7 +163,7 @@ class Attacker:
             elif all(map(self.search.running, self.alive)):
                 break
             time.sleep(0.02)
-        target = self._events() + self.rng.randint(1, 12)
+        target = self._events() + self.rng.randint(1, 40)
         while self._poll() and self._events() < target:
             time.sleep(0.005)
         time.sleep(self.rng.uniform(0, 0.1))  # not always just after something was written

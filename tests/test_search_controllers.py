@@ -44,10 +44,12 @@ def shared(request: pytest.FixtureRequest, search: Search) -> Search:
     return search
 
 
-def start_two_at_gate(search: Search, n_jobs: int, n_trials: int) -> tuple[Command, Command]:
+def start_two_at_gate(
+    search: Search, n_jobs: int, n_trials: int, space: tuple[str, ...] = (LR,)
+) -> tuple[Command, Command]:
     """Two controllers on one study, each with as many trials under way as it has workers."""
     search.arguments = [
-        *(LR, *BY_MOODY, "trainer.epochs=2", "hydra.sweeper.lease_s=5"),
+        *(*space, *BY_MOODY, "trainer.epochs=2", "hydra.sweeper.lease_s=5"),
         *(f"hydra.sweeper.n_trials={n_trials}", f"hydra.sweeper.n_jobs={n_jobs}"),
     ]
     search.shut_gate()
@@ -129,6 +131,19 @@ def is_locked(path: Path) -> bool:
         except BlockingIOError:
             return True
     return False
+
+
+def test_a_grid_is_not_over_before_the_other_controllers_trials_are(search: Search) -> None:
+    """Its sampler has no more points; those of the one that sleeps have still to be tried."""
+    grid = ("optimizer.lr=choice(.01,.02,.03,.04)", "hydra/sweeper/sampler=grid")
+    first, second = start_two_at_gate(search, n_jobs=2, n_trials=4, space=grid)
+    put_to_sleep(search, first, first.tree())
+    search.open_gate()
+    assert second.wait() == 0, second
+    assert len(search.finished()) == 4, second
+    first.send(signal.SIGKILL)
+    search.run()
+    check_books(search, 4)
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from pathlib import Path
 
+import pandas as pd
 import pytest
 from optuna.trial import TrialState
 
@@ -68,6 +70,43 @@ def test_what_was_cut_short_is_resumed_to_the_same_result(
         check = [sys.executable, "-m", "mnist_sweep.rerun", str(run_dir), "--check"]
         done = subprocess.run(check, cwd=search.folder, env=environment(), check=False)
         assert done.returncode == 0, "not what an unbroken run gives"
+
+
+@pytest.mark.parametrize("victim", ["controller", pytest.param("worker", marks=pytest.mark.slow)])
+def test_the_row_of_a_run_that_was_killed_is_of_its_own_seed_and_rung(
+    search: Search, victim: str
+) -> None:
+    search.arguments = [
+        *(LR, "hydra.sweeper.rungs=[1,40]", "hydra.sweeper.replicates=2", "hydra.sweeper.n_jobs=2"),
+        *("hydra.sweeper.n_trials=2", "hydra.sweeper.max_failure_rate=1"),
+    ]
+    command = search.start()
+
+    def second_seed_at_last_rung() -> Path | None:
+        histories = search.sweep_dir.glob("*/seed_1/history.csv")
+        return next((h.parent for h in histories if h.read_text().count("\n") > 3), None)
+
+    run_dir = wait_until(second_seed_at_last_rung, command)
+    assert run_dir is not None
+    tree = command.tree() if victim == "controller" else command.workers()
+    if victim == "controller":
+        command.process.kill()
+        command.wait()
+    else:
+        for worker in tree:
+            worker.kill()
+    wait_until(lambda: all(map(is_gone, tree)))
+    if victim == "worker":
+        assert command.wait() == 0, command
+    search.run()
+    check_books(search, 2, replicates=2)
+    table = search.table()
+    [row] = table[table.run_dir == str(run_dir.relative_to(search.folder))].to_dict("records")
+    assert row["status"] == ("interrupted" if victim == "controller" else "failed")
+    assert (row["seed"], row["epochs"], row["rung"]) == (1, 40, 40)
+    assert row["epochs_done"] == len(pd.read_csv(run_dir / "history.csv")) < 40
+    first = table[(table.trial == row["trial"]) & (table.seed == 0)]
+    assert list(first.status) == ["completed"] and list(first.epochs_done) == [40]
 
 
 # Told to stop
