@@ -1,6 +1,5 @@
 """A study of three trials that has come to its end: gone on with, and over damaged files."""
 
-import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +11,7 @@ from optuna.trial import TrialState
 from mnist_sweep.paths import JOURNAL
 from tests.books import check_books, trained
 from tests.conftest import read_result
-from tests.searches import LR, Search, search
-
-__all__ = ["search"]
+from tests.searches import LR, Search
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -60,24 +57,6 @@ def test_the_same_command_does_nothing_more_and_a_higher_number_goes_on(ended: S
     fewer = ended.run("hydra.sweeper.n_trials=2")
     assert "2 trials in all, 5 of them before" in fewer.out.read_text()
     check_books(ended, 5)
-
-
-def test_a_pruned_trial_of_which_half_was_written_is_written_whole(search: Search) -> None:
-    """As its controller leaves it that is killed after the first seed's result.json."""
-    search.arguments = [
-        *(LR, "hydra.sweeper.rungs=[4,12]", "hydra.sweeper.replicates=2"),
-        *("hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=4"),
-    ]
-    search.run()
-    pruned = max(trial.number for trial in search.trials() if trial.state == TrialState.PRUNED)
-    path = search.sweep_dir / str(pruned) / "seed_1" / "result.json"
-    path.write_text(json.dumps({**read_result(path.parent), "status": "completed", "error": None}))
-    lines = search.journal.read_bytes().splitlines(keepends=True)
-    end = f'"trial_id":{pruned},"state":{TrialState.PRUNED.value}'.encode()
-    search.journal.write_bytes(b"".join(lines[: [end in line for line in lines].index(True)]))
-    search.run()
-    assert search.trials()[pruned].state == TrialState.PRUNED
-    check_books(search, 4, replicates=2)
 
 
 # A damaged journal

@@ -510,6 +510,8 @@ def test_a_lost_trial_ends_as_far_as_it_came(tmp_path: Path, case: str) -> None:
         now.ledger.queue_retries()
     assert now.trial(0).state == lost.state
     assert sorted(status for _, status in now.written()) == sorted(lost.rows)
+    left = [record.status for record in now.layout.results(0).values()]
+    assert sorted(left) == sorted(lost.rows), "what a rebuild would make of it"
     assert len(now.ledger.trials()) == 1 + lost.is_retried
     if lost.state == TrialState.COMPLETE:
         assert now.trial(0).value == pytest.approx(0.5)
