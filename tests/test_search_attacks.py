@@ -68,7 +68,7 @@ KINDS = {
     ),
     "fixed budget": Kind(FIT, epochs=6),
     "rejects": Kind(
-        ("model=cnn_space", "model.stage1.width=range(4,40)", "budget.max_params=1500", LR)
+        ("model=cnn_space", "model.stage1.width=range(4,40)", "budget.max_params=17000", LR)
     ),
     "without a pool": Kind((LR, "hydra/sweeper/pruner=median"), n_jobs=1),
     "database": Kind((LR, "hydra/sweeper/pruner=median"), on_server=True),
