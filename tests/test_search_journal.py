@@ -20,7 +20,8 @@ from optuna.storages.journal import (
 
 from mnist_sweep.search.study.journal import BLOCK, JournalFile
 from mnist_sweep.search.study.storage import open_storage
-from tests.test_search_crashes import LR, Search, check_books, search, wait_until
+from tests.books import check_books
+from tests.searches import LR, Search, search, wait_until
 
 __all__ = ["search"]
 

@@ -11,13 +11,13 @@ import pytest
 from optuna.trial import TrialState
 
 from mnist_sweep.search.study.leases import Lease, Leases
+from tests.books import check_books
 from tests.postgres import Server, connect, new_database, running_server
-from tests.test_search_crashes import (
+from tests.searches import (
     BY_MOODY,
     LR,
     Command,
     Search,
-    check_books,
     check_secret,
     is_fork_server,
     is_gone,

@@ -228,12 +228,25 @@ def test_what_failed_is_tried_again_as_often_as_allowed(tmp_path: Path) -> None:
     assert [trial.state.name for trial in parts.ledger.trials()] == ["FAIL", "WAITING"]
     job = parts.begin()
     assert job.info.trial == 1 and parts.trial(1).params == params
-    assert job.info.earlier == parts.layout.run_dir(0, 0).absolute()
+    assert job.info.earlier is None, "the first left no checkpoint"
     parts.end(job, "failed", error="again")
     parts.ledger.queue_retries()
     assert len(parts.ledger.trials()) == 2
     assert parts.trial(1).user_attrs[RETRY] is False
     assert parts.written() == [("0", "failed"), ("1", "failed")]
+
+
+def test_a_retry_goes_on_from_the_last_attempt_that_left_a_checkpoint(tmp_path: Path) -> None:
+    parts = Parts(tmp_path, max_retries=3)
+    parts.end(parts.begin(), "failed", error="after some epochs")
+    first = parts.layout.run_dir(0, 0).absolute()
+    (first / "checkpoint.pt").touch()
+    parts.ledger.queue_retries()
+    job = parts.begin()
+    assert job.info.earlier == first
+    parts.end(job, "failed", error="before it had taken that over")
+    parts.ledger.queue_retries()
+    assert parts.begin().info.earlier == first
 
 
 def test_what_diverged_would_diverge_again(tmp_path: Path) -> None:
@@ -486,8 +499,11 @@ def test_a_lost_trial_ends_as_far_as_it_came(tmp_path: Path, case: str) -> None:
     now = Parts(tmp_path, study=killed.study, **settings)
     with now.ledger:
         now.recovery.recover()
+        now.ledger.queue_retries()
     assert now.trial(0).state == lost.state
     assert sorted(status for _, status in now.written()) == sorted(lost.rows)
+    left = [record.status for record in now.layout.results(0).values()]
+    assert sorted(left) == sorted(lost.rows), "what a rebuild would make of it"
     assert len(now.ledger.trials()) == 1 + lost.is_retried
     if lost.state == TrialState.COMPLETE:
         assert now.trial(0).value == pytest.approx(0.5)
@@ -513,6 +529,7 @@ def test_a_trial_that_was_lost_before_it_was_noted_is_forgotten_unless_its_point
     now = Parts(tmp_path, study=killed.study)
     with now.ledger:
         now.recovery.recover()
+        now.ledger.queue_retries()
     assert accepted.trial.number == 0 and now.trial(0).state == TrialState.FAIL
     assert now.written() == ([("0", "interrupted")] if has_run else [])
     assert len(now.ledger.trials()) == 1 + is_given

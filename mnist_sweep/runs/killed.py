@@ -80,10 +80,15 @@ def _record(run_dir: Path) -> RunRecord:
         costs = profile(build_model(config))
         record.num_params, record.macs = costs.num_params, costs.macs
         record.receptive_field = costs.receptive_field
-    with suppress(OSError, ValueError, KeyError, TypeError, csv.Error):
-        record.learn(read_history(run_dir))
     begun = (run_dir / RUN_CONFIG).stat().st_mtime
-    so_far = SoFar.of(run_dir)
-    began = datetime.fromtimestamp(begun, UTC).isoformat(timespec="seconds")
-    record.started, record.seconds = so_far.started or began, so_far.seconds
+    record.started = datetime.fromtimestamp(begun, UTC).isoformat(timespec="seconds")
+    learn_what_is_left(record, run_dir)
     return record
+
+
+def learn_what_is_left(record: RunRecord, run_dir: Path) -> None:
+    """How far the run got, by the files that it wrote from one epoch to the next."""
+    with suppress(OSError, ValueError, KeyError, TypeError, csv.Error, IndexError):
+        record.learn(read_history(run_dir))
+    so_far = SoFar.of(run_dir)
+    record.started, record.seconds = so_far.started or record.started, so_far.seconds

@@ -76,6 +76,8 @@ class Controller:
                 self.recovery.recover()
                 while not self._step():
                     pass
+                self.recovery.recover()  # of a controller that was killed beside this one
+                self.recovery.write_rejected()
             except BaseException as error:
                 with suppress(StorageLostError):  # the next command on the study does it
                     self._abandon_all()
@@ -157,7 +159,7 @@ class Controller:
     def _is_done(self) -> bool:
         if self.interrupts.is_stopping or self._is_late or self.ledger.is_over(self.n_trials):
             return True
-        return self.proposer.is_exhausted and not self.ledger.has_waiting()
+        return self.proposer.is_exhausted and not self.ledger.has_open()
 
     def _say_stopping(self) -> None:
         running = len(self.lifecycle.running)

@@ -82,6 +82,10 @@ class Ledger:
     def has_waiting(self) -> bool:
         return bool(self.count().of_state(TrialState.WAITING))
 
+    def has_open(self) -> bool:
+        """Whether a trial waits, or runs, be it another controller's, which may be killed yet."""
+        return bool(self.count().open)
+
     def claim(self, n_trials: int) -> Trial | None:
         """A new or waiting trial that is this controller's to train; None if there is no place."""
         if self.count().taken(TrialState.RUNNING) >= n_trials:

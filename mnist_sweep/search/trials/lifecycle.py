@@ -6,11 +6,13 @@ begin -> a run ends -> with more seeds to come         the next seed's run
 """
 
 from dataclasses import dataclass
+from pathlib import Path
 
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
 
 from mnist_sweep.metrics import EpochMetrics
+from mnist_sweep.paths import CHECKPOINT
 from mnist_sweep.runs.provenance import TrialInfo
 from mnist_sweep.runs.record import RunRecord, Status
 from mnist_sweep.search.engines.job import Ended, Job
@@ -96,10 +98,19 @@ class Lifecycle:
             overrides.append(f"trainer.threads={self.threads}")
         if seed == seeds[0]:
             running.trial.set_user_attr(OVERRIDES, overrides)
-        retry_of = running.trial.user_attrs.get(RETRY_OF)
-        earlier = None if retry_of is None else self.layout.run_dir(retry_of, seed).absolute()
+        earlier = self._cut_short(running.trial.user_attrs.get(RETRY_OF), seed)
         info = TrialInfo(self.ledger.study.study_name, running.number, rung, earlier)
         return Job(info, tuple(overrides), self.layout.subdir(running.number, seed))
+
+    def _cut_short(self, retry_of: int | None, seed: int) -> Path | None:
+        """The directory of the run that this one goes on with. The last attempt may have been
+        killed before it had taken over the checkpoint of the one before."""
+        while retry_of is not None:
+            run_dir = self.layout.run_dir(retry_of, seed).absolute()
+            if (run_dir / CHECKPOINT).exists():
+                return run_dir
+            retry_of = self.ledger.trials()[retry_of].user_attrs.get(RETRY_OF)
+        return None
 
     def on_epoch(self, job: Job, history: list[EpochMetrics]) -> str | None:
         """Why the run is to end: the pruner would end it, or another controller has ended the

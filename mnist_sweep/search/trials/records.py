@@ -2,10 +2,12 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from mnist_sweep.errors import UserError
+from mnist_sweep.runs.killed import learn_what_is_left
 from mnist_sweep.runs.provenance import TrialInfo, new_record
 from mnist_sweep.runs.record import RunRecord, Status, read_result, write_result
 from mnist_sweep.search.engines.job import Job
@@ -36,9 +38,13 @@ class Records:
         return record
 
     def missing(self, job: Job, params: Mapping[str, Any], status: Status, error: str) -> RunRecord:
-        """Of a run that was begun. params: the trial's point."""
+        """Of a run that was begun, as far as it got. params: the trial's point."""
         run_dir = self.layout.sweep_dir / job.subdir
-        record = _record(self.candidates.make(params), job.overrides, run_dir, job.info)
+        candidate = self.candidates.make(params)
+        config, choices = self.candidates.composer.task(job.overrides)  # its own seed and epochs
+        candidate = replace(candidate, config=config, choices=choices)
+        record = _record(candidate, job.overrides, run_dir, job.info)
+        learn_what_is_left(record, run_dir)
         record.status, record.error = status, error
         return record
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from optuna.trial import FrozenTrial, TrialState
 
+from mnist_sweep.paths import SO_FAR
 from mnist_sweep.runs.provenance import TrialInfo
 from mnist_sweep.runs.record import RunRecord, run_id_of
 from mnist_sweep.search.engines.job import Job
@@ -38,22 +39,21 @@ class Recovery:
         self.last_rung = None if rungs is None else rungs[-1]
 
     def recover(self) -> None:
-        """Takes over what controllers that are gone were running."""
+        """Ends what controllers that are gone were running."""
         for trial in self.ledger.lost():
             self.abandon(trial, "its controller died, or was asleep for longer than its lease")
-        self.ledger.queue_retries()
 
     def write_rejected(self) -> None:
         """Rows of rejected points that a controller of this machine was killed before writing."""
-        written = self.rows.written()
-        for trial in self.ledger.trials():
-            if not is_rejected(trial):
-                continue
-            run_id = run_id_of(self.layout.sweep_dir / str(trial.number))
-            if run_id not in written and self.ledger.leases.was_here(trial):
-                candidate = self.records.candidates.make(trial.params)
-                self.rows.reject(trial.number, candidate, trial.user_attrs[ERROR])
-        self.rows.flush()
+        rejected = [trial for trial in self.ledger.trials() if is_rejected(trial)]
+        with self.rows.alone():  # nor does another write them
+            written = self.rows.written()
+            for trial in rejected:
+                run_id = run_id_of(self.layout.sweep_dir / str(trial.number))
+                if run_id not in written and self.ledger.leases.was_here(trial):
+                    candidate = self.records.candidates.make(trial.params)
+                    self.rows.reject(trial.number, candidate, trial.user_attrs[ERROR])
+            self.rows.flush()
 
     def abandon(self, trial: FrozenTrial, why: str) -> None:
         """Ends a trial that nobody runs any more: as it ended, if it did, else to be retried."""
@@ -66,13 +66,15 @@ class Recovery:
         if CONFIG not in trial.user_attrs:
             self._forget(trial, list(found.values()), why)
         elif reasons := [r.error for r in found.values() if r.status == "pruned"]:
-            for record in found.values():
+            for record in found.values():  # of some it may not have been written yet
                 record.status, record.error = "pruned", reasons[0]
+                leave(record)
             self.rows.append(list(found.values()), replace=True)
             self.ledger.note(trial, {ERROR: reasons[0]})
             self.ledger.tell(trial, TrialState.PRUNED)
         elif unfinished := [s for s in self.layout.seeds if not self._is_finished(found.get(s))]:
-            self._interrupt(trial, found, unfinished[0], why)
+            # Runs go from seed to seed, and then to the next rung.
+            self._interrupt(trial, found, min(unfinished, key=lambda s: _rung(found.get(s))), why)
         else:
             self.rows.append(list(found.values()), replace=True)
             self.ledger.tell(trial, TrialState.COMPLETE, self.objectives.value(found.values()))
@@ -97,14 +99,31 @@ class Recovery:
     ) -> None:
         """Ends a trial that was under way, to be tried again. seed: of the run that was cut short,
         or would have been next."""
-        if seed not in found:
-            info = TrialInfo(self.ledger.study.study_name, trial.number, None)
-            overrides = tuple(trial.user_attrs.get(OVERRIDES, ()))
-            job = Job(info, overrides, self.layout.subdir(trial.number, seed))
-            found[seed] = self.records.missing(job, trial.params, "interrupted", "")
+        so_far = self.layout.run_dir(trial.number, seed) / SO_FAR
+        is_of_shorter_rung = seed in found and found[seed].status == "completed"
+        if seed not in found or (is_of_shorter_rung and so_far.exists()):
+            found[seed] = self._cut_short(trial, seed)
         found[seed].status = "interrupted"
         found[seed].error = f"{why}; it is tried again"
         leave(found[seed])
         self.rows.append(list(found.values()), replace=True)
         attempt = trial.user_attrs.get(ATTEMPT, 0)
         self.ledger.fail(trial, "interrupted", why, **{RETRY: True, ATTEMPT: attempt})
+
+    def _cut_short(self, trial: FrozenTrial, seed: int) -> RunRecord:
+        """Of a run that left no record."""
+        last = trial.user_attrs.get(OVERRIDES)  # of the first seed
+        if last is None:  # no run was begun
+            last = self.records.candidates.make(trial.params).overrides
+        overrides = tuple(f"seed={seed}" if o.startswith("seed=") else o for o in last)
+        info = TrialInfo(self.ledger.study.study_name, trial.number, None)
+        job = Job(info, overrides, self.layout.subdir(trial.number, seed))
+        record = self.records.missing(job, trial.params, "interrupted", "")
+        if self.last_rung is not None and OVERRIDES in trial.user_attrs:
+            record.rung = record.epochs
+        return record
+
+
+def _rung(record: RunRecord | None) -> int:
+    """That the run has come to the end of; 0 where it came to none."""
+    return record.rung or 0 if record is not None and record.status == "completed" else 0
