@@ -6,26 +6,28 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def write_whole(path: Path, content: str | bytes, mode: int = 0o644) -> None:
     """Writes a file (the one a link leads to) whole or not at all, and onto the disk.
+
+    mode: who may read it.
 
     Raises:
         OSError: it cannot be written; what was there still is. It names the file.
     """
     try:
-        _write_whole(path.resolve(), content)
+        _write_whole(path.resolve(), content, mode)
     except OSError as error:  # of the temporary file, or of none
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
-def _write_whole(path: Path, content: str | bytes) -> None:
+def _write_whole(path: Path, content: str | bytes, mode: int) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content.encode() if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:
         with suppress(FileNotFoundError):  # a Ctrl-C may come just after the file is in its place

@@ -74,6 +74,7 @@ class Controller:
             try:
                 self.recovery.write_rejected()
                 self.recovery.recover()
+                self.engine.open()
                 while not self._step():
                     pass
             except BaseException as error:
@@ -96,7 +97,7 @@ class Controller:
         if self.engine.is_idle:
             if self._is_done():
                 return True
-            time.sleep(WAIT_S)  # for other controllers
+            self.engine.next(WAIT_S, self.lifecycle.on_epoch)  # for a worker, or other controllers
             self.recovery.recover()
         elif (ended := self.engine.next(WAIT_S, self.lifecycle.on_epoch)) is not None:
             self._handle(ended)
@@ -135,6 +136,9 @@ class Controller:
             raise self.proposer.nothing_fits(rejected)
 
     def _handle(self, ended: Ended) -> None:
+        if ended.is_lost:
+            self._abandon(ended.job.info.trial, str(ended.error))
+            return
         match self.lifecycle.take(ended):
             case Job() as job:
                 self.engine.submit(job)
@@ -147,7 +151,11 @@ class Controller:
         """Ends what runs, so that the next command on the study tries it again."""
         self.engine.stop()
         for number in list(self.lifecycle.running):
-            self.recovery.abandon(self.ledger.trials()[number], "it was stopped")
+            self._abandon(number, "it was stopped")
+
+    def _abandon(self, number: int, why: str) -> None:
+        self.recovery.abandon(self.ledger.trials()[number], why)
+        self.lifecycle.running.pop(number)
 
     @property
     def _is_late(self) -> bool:

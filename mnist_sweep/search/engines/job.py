@@ -38,6 +38,8 @@ class Ended:
     record: RunRecord | None
     error: str | None
     """One line: why there is no record."""
+    is_lost: bool = False
+    """Whether it was cut short through no fault of its own, and is to be tried again."""
 
 
 OnEpoch = Callable[[Job, list[EpochMetrics]], str | None]
