@@ -56,9 +56,7 @@ def context(kind: str, tmp_path_factory: pytest.TempPathFactory) -> SweepContext
 
 
 @pytest.fixture
-def engine(
-    kind: str, context: SweepContext, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Engine]:
+def engine(kind: str, context: SweepContext, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     launcher, n_jobs, its_type = ENGINES[kind]
     monkeypatch.chdir(context.config.hydra.sweep.dir)
     with execution_whitelist(TARGETS):

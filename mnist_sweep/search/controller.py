@@ -4,10 +4,12 @@ Runs one sweep, alone or beside other controllers on the same study.
 """
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from optuna.exceptions import UpdateFinishedTrialError
 
+from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.search.display.progress import Progress
 from mnist_sweep.search.display.summary import Summary
 from mnist_sweep.search.engines.engine import Engine
@@ -19,12 +21,16 @@ from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.attributes import is_finished
 from mnist_sweep.search.study.lasting import StorageLostError
 from mnist_sweep.search.study.ledger import Ledger
+from mnist_sweep.search.study.requests import Requests
 from mnist_sweep.search.trials.lifecycle import Lifecycle, Verdict
 from mnist_sweep.search.trials.recovery import Recovery
 from mnist_sweep.search.trials.rows import Rows
 
 WAIT_S = 0.5
 """For the end of a run, or of another controller's."""
+
+
+BY_HAND = "stopped by hand"
 
 
 class SearchInterrupted(KeyboardInterrupt):
@@ -60,10 +66,12 @@ class Controller:
         self.progress = progress
         self.summary = summary
         self.interrupts = Interrupts(self._say_stopping)
+        self.requests = Requests(ledger.study, ledger.leases.name)
         self.start = time.monotonic()
 
-    def run(self) -> None:
-        """
+    def run(self, on_start: Callable[[], None] | None = None) -> None:
+        """on_start: called when nothing more can be refused.
+
         Raises:
             UserError: no point fits the budget, or the study cannot be written.
             SearchFailedError: too many trials failed.
@@ -75,6 +83,8 @@ class Controller:
                 self.recovery.write_rejected()
                 self.recovery.recover()
                 self.engine.open()
+                if on_start is not None:
+                    on_start()
                 while not self._step():
                     pass
             except BaseException as error:
@@ -93,16 +103,35 @@ class Controller:
 
     def _step(self) -> bool:
         """Whether the search is over."""
+        self._heed()
         self._fill()
         if self.engine.is_idle:
             if self._is_done():
                 return True
-            self.engine.next(WAIT_S, self.lifecycle.on_epoch)  # for a worker, or other controllers
+            self.engine.next(WAIT_S, self._on_epoch)  # for a worker, or other controllers
             self.recovery.recover()
-        elif (ended := self.engine.next(WAIT_S, self.lifecycle.on_epoch)) is not None:
+        elif (ended := self.engine.next(WAIT_S, self._on_epoch)) is not None:
             self._handle(ended)
         self.progress.update()
         return False
+
+    def _on_epoch(self, job: Job, history: list[EpochMetrics]) -> str | None:
+        self._heed()
+        if job.info.trial in self.requests.trials:
+            return BY_HAND
+        return self.lifecycle.on_epoch(job, history)
+
+    def _heed(self) -> None:
+        """Does what people ask of this search.
+
+        Raises:
+            KeyboardInterrupt: it is to stop at once.
+        """
+        self.requests.look()
+        if self.requests.stop == "now":
+            raise KeyboardInterrupt
+        if self.requests.stop is not None:
+            self.interrupts.stop()
 
     def _fill(self) -> None:
         """Gives every free worker a run, as far as there are trials to begin."""

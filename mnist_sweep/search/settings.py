@@ -44,6 +44,8 @@ class SearchSettings(Schema):
     """Workers; auto is one a core, and no more than trials."""
     rungs: Annotated[tuple[Count, ...], Field(min_length=2)] | None
     """Epochs of ever longer whole schedules; the best of each rung go on to the next."""
+    detach: Annotated[bool | Literal["on_interrupt"], NotIn.STUDY]
+    """Whether the search goes on without its terminal: from its start on, or from Ctrl-C on."""
     replicates: Count
     """Seeds that each configuration is trained with, from `seed` on; their mean is the value."""
     budget: Literal["reject", "fit"]

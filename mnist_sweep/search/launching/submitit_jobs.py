@@ -20,12 +20,17 @@ from mnist_sweep.search.launching.staff import worker_command
 LEAVE = signal.SIGUSR2
 """By which a worker is told to leave after the epoch under way."""
 
-OF_ALL = ("timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes")
-OF_ALL += ("name", "stderr_to_stdout")
+OF_ALL = (
+    *("timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes"),
+    *("name", "stderr_to_stdout"),
+)
 """Keys of submitit that mean the same for every kind of cluster."""
 
 OF_MAKING = ("max_num_timeout", "python")
 """Keys that its executor is made with."""
+
+AS_OFTEN_AS_IT_TAKES = 10_000
+"""Times that a job may run out of time. Hydra's 0 is meant for jobs that cannot go on."""
 
 LOOK_S = 5.0
 """How often it is asked what has become of the jobs."""
@@ -68,6 +73,8 @@ class SubmititJobs(ABC):
     def __init__(self, settings: Mapping[str, Any]) -> None:
         """settings: hydra.launcher, which has submitit's own keys."""
         self.settings = {key: value for key, value in settings.items() if value is not None}
+        if self.settings.get("max_num_timeout") == 0:
+            self.settings["max_num_timeout"] = AS_OFTEN_AS_IT_TAKES
         self.jobs: list[Job[int]] = []
         self.looked = -LOOK_S
 
@@ -103,6 +110,9 @@ class SubmititJobs(ABC):
         return f"{self._name}: all {len(self.jobs)} workers have ended; {self._last_words()}"
 
     def stop(self) -> None:
+        deadline = time.monotonic() + LOOK_S
+        while self._alive() and time.monotonic() < deadline:
+            time.sleep(0.1)  # those that have joined are told to end
         for job in self._alive():
             self._cancel(job)
 
