@@ -130,9 +130,10 @@ def _num_workers(launcher: str, cfg: DictConfig) -> int:
     Raises:
         UserError: they are of a cluster, whose size is not to be guessed.
     """
-    if launcher == "submitit_slurm":
+    is_cluster = launcher == "ray" and cfg.hydra.launcher.ray.init.address is not None
+    if launcher == "submitit_slurm" or is_cluster:
         raise UserError(
-            f"hydra.sweeper.n_jobs=auto: is one worker a core of this machine; say how many jobs "
+            f"hydra.sweeper.n_jobs=auto: is one worker a core of this machine; say how many "
             f"hydra/launcher={launcher} is to start, such as hydra.sweeper.n_jobs=16"
         )
     given = cfg.hydra.launcher.get("n_jobs", -1)  # joblib's

@@ -165,8 +165,9 @@ class Controller:
             raise self.proposer.nothing_fits(rejected)
 
     def _handle(self, ended: Ended) -> None:
-        if ended.is_lost:
-            self._abandon(ended.job.info.trial, str(ended.error))
+        number = ended.job.info.trial
+        if ended.cut == "left" or (ended.cut == "lost" and self.recovery.may_be_chance(number)):
+            self._abandon(number, str(ended.error))
             return
         match self.lifecycle.take(ended):
             case Job() as job:

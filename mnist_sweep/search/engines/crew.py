@@ -49,6 +49,8 @@ class Crew(Team[_Guest]):
     """Whoever has joined. What starts workers, and where, is the staff's business; more may join by
     themselves."""
 
+    death = "lost"
+
     def __init__(self, size: int, context: SweepContext, staff: Staff, *, lease_s: float) -> None:
         """size: workers to be started. lease_s: one that is silent for this long is dead."""
         super().__init__()
@@ -112,7 +114,9 @@ class Crew(Team[_Guest]):
                 worker.terminate()
                 why = self._bury(worker, 0)
                 if job is not None:
-                    return Ended(job, None, f"{why}: it was silent for {self.lease_s:g} s")
+                    return Ended(
+                        job, None, f"{why}: it was silent for {self.lease_s:g} s", self.death
+                    )
         return None
 
     def _ready(self, timeout: float) -> Iterator[_Guest]:

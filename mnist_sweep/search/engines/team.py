@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Generic, TypeVar
+from typing import Generic, Literal, TypeVar
 
 from mnist_sweep.search.engines.job import Ended, Job, OnEpoch
 from mnist_sweep.search.engines.talk import Beat, Leaving
@@ -40,6 +40,9 @@ W = TypeVar("W", bound=Worker)
 
 class Team(ABC, Generic[W]):
     """An `Engine` but for where its workers come from."""
+
+    death: Literal["lost"] | None = None
+    """What the sudden end of a worker means: None where its run is likely to be the cause."""
 
     def __init__(self) -> None:
         self.workers: list[W] = []
@@ -112,12 +115,12 @@ class Team(ABC, Generic[W]):
                     worker.pipe.send(on_epoch(job, message))
                 case Leaving():
                     self._bury(worker, GRACE_S)
-                    return None if job is None else Ended(job, None, message.why, is_lost=True)
+                    return None if job is None else Ended(job, None, message.why, "left")
                 case Beat():
                     pass
         except (EOFError, OSError):
             why = self._bury(worker, 1)
-            return None if job is None else Ended(job, None, why)
+            return None if job is None else Ended(job, None, why, self.death)
         return None
 
     def _bury(self, worker: W, patience: float) -> str:
