@@ -1,5 +1,6 @@
 """Workers that come in through a door: other processes, of this machine or of any other."""
 
+import selectors
 import threading
 import time
 from collections.abc import Iterator
@@ -64,8 +65,7 @@ class Crew(Team[_Guest]):
         self.arrived: list[_Guest] = []
         self.bell, self.ring = Pipe(duplex=False)
         self.ringing = threading.Lock()
-        self.selector.register(self.bell, 1, None)
-        self.looked = 0.0
+        self.selector.register(self.bell, selectors.EVENT_READ)
 
     def open(self) -> None:
         self.door = Door(self.sweep_dir, self._on_guest)

@@ -8,6 +8,7 @@ from mnist_sweep.search.engines.crew import Crew
 from mnist_sweep.search.engines.inline import Inline
 from mnist_sweep.search.engines.job import Ended, Job, OnEpoch, SweepContext
 from mnist_sweep.search.engines.pool import Pool
+from mnist_sweep.search.launching.staff import Nobody
 from mnist_sweep.search.launching.staffing import STAFFED, make_staff
 
 
@@ -59,7 +60,10 @@ def make_engine(
     n_jobs: int, context: SweepContext, launcher: str = "basic", lease_s: float = 60.0
 ) -> Engine:
     """The engine for so many runs at once, with its workers where Hydra's launcher of this name has
-    them. lease_s: a worker elsewhere that is silent for this long is dead."""
+    them; with 0, for as many as join it. lease_s: a worker elsewhere that is silent for this long
+    is dead."""
+    if n_jobs == 0:
+        return Crew(0, context, Nobody(), lease_s=lease_s)
     if launcher in STAFFED:
         settings = OmegaConf.to_container(context.config.hydra.launcher, resolve=True)
         assert isinstance(settings, dict)

@@ -28,5 +28,20 @@ class Staff(Protocol):
         """Ends those that are still to come, or have not left by themselves."""
 
 
+class Nobody:
+    """For a search whose workers all join by themselves."""
+
+    threads = 1
+
+    def start(self, count: int, sweep_dir: Path) -> None:
+        pass
+
+    def problem(self) -> str | None:
+        return None
+
+    def stop(self) -> None:
+        pass
+
+
 def worker_command(sweep_dir: Path, python: str = sys.executable) -> list[str]:
     return [python, "-m", WORKER, str(sweep_dir), "--with-parent"]
