@@ -1,7 +1,5 @@
 """Searches on a real Ray cluster of two nodes, and on a real Slurm: nodes and jobs are lost."""
 
-import os
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -88,24 +86,24 @@ def test_all_jobs_on_slurm_are_cancelled_and_the_study_goes_on(
 
 
 def test_a_job_on_slurm_that_is_preempted_is_queued_again(slurm: Slurm, on_slurm: Search) -> None:
-    command = on_slurm.start(SOME_SECONDS)
+    command = on_slurm.start(SOME_SECONDS, "hydra.sweeper.n_trials=16")
     wait_until(lambda: both_train(on_slurm), command)
     jobs = slurm.call("squeue", "--noheader", "--array", "--format=%i").split()
     slurm.call("scancel", "--signal=USR2", jobs[0])
+    first = {guest.pid for guest in guests(on_slurm)}
+    wait_until(lambda: {guest.pid for guest in guests(on_slurm)} - first, command)  # it is back
     assert command.wait() == 0, command
-    check_books(on_slurm, 6)
+    check_books(on_slurm, 16)
     [(_, left)] = retries(on_slurm)
     assert "time was up" in left.user_attrs["error"]
 
 
 def test_jobs_on_slurm_run_out_of_time_and_go_on(slurm: Slurm, on_slurm: Search) -> None:
-    start = time.monotonic()
     on_slurm.run(
-        "trainer.epochs=600",
+        "trainer.epochs=250",
         *("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=20"),
         "hydra.sweeper.n_trials=2",
     )
-    assert time.monotonic() - start > 60 or os.cpu_count() != 2, "they were to take longer"
     check_books(on_slurm, 2)
     assert all("time was up" in left.user_attrs["error"] for _, left in retries(on_slurm))
     assert retries(on_slurm)

@@ -47,6 +47,7 @@ class WorkerJob(Checkpointable):
     def __call__(self) -> int:
         self.worker = subprocess.Popen(self.command, start_new_session=True)
         signal.signal(signal.SIGTERM, self._on_term)
+        _await(self.worker)
         code = self.worker.wait()
         if code != 0:
             raise RuntimeError(f"the worker ended with exit code {code}")
@@ -62,8 +63,14 @@ class WorkerJob(Checkpointable):
         if self.worker is not None:
             with suppress(ProcessLookupError):
                 self.worker.send_signal(LEAVE)
-            self.worker.wait()
+            _await(self.worker)
         return DelayedSubmission(WorkerJob(self.command))
+
+
+def _await(process: subprocess.Popen[bytes]) -> None:
+    """Popen's own `wait` has a lock, which a signal's handler would wait for in vain."""
+    with suppress(ChildProcessError):  # it has been waited for
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
 
 
 class SubmititJobs(ABC):
