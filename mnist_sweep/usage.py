@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mnist_sweep.paths import CONF
 
-COMMANDS = ("report", "rerun", "evaluate", "export")
+COMMANDS = ("report", "rerun", "evaluate", "export", "sweep")
 """Modules of this package that have a command line of their own."""
 
 PROGRAM = "python -m mnist_sweep"

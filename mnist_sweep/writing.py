@@ -8,9 +8,11 @@ from pathlib import Path
 DEVICES = Path("/dev")
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
+def write_whole(path: Path, content: str | bytes, mode: int = 0o644) -> None:
     """Writes a file (the one a link leads to) whole or not at all, and onto the disk. A device or a
     pipe, as /dev/stdout may be, is no file whose place another could take: it is written to.
+
+    mode: who may read it.
 
     Raises:
         OSError: it cannot be written; what was there still is. It names the file.
@@ -21,19 +23,19 @@ def write_whole(path: Path, content: str | bytes) -> None:
             with path.open("ab") as file:
                 file.write(data)
         else:
-            _write_whole(path.resolve(), data)
+            _write_whole(path.resolve(), data, mode)
     except OSError as error:  # of the temporary file, or of none
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
-def _write_whole(path: Path, data: bytes) -> None:
+def _write_whole(path: Path, data: bytes, mode: int) -> None:
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
+        os.chmod(temporary, mode)
         os.replace(temporary, path)
     except BaseException:
         with suppress(FileNotFoundError):  # a Ctrl-C may come just after the file is in its place

@@ -240,10 +240,11 @@ def is_fork_server(process: psutil.Process) -> bool:
         return False
 
 
-def start_at_gate(search: Search, n_jobs: int, n_trials: int) -> Command:
+def start_at_gate(search: Search, n_jobs: int, n_trials: int, *more: str) -> Command:
     """A search that has as many trials under way as it has workers, none of which goes on."""
     search.arguments = [
         *(LR, *BY_MOODY, f"hydra.sweeper.n_trials={n_trials}", f"hydra.sweeper.n_jobs={n_jobs}"),
+        *more,
     ]
     search.shut_gate()
     command = search.start()

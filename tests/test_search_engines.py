@@ -17,6 +17,7 @@ from mnist_sweep.paths import CONF
 from mnist_sweep.runs.history import read_history
 from mnist_sweep.runs.provenance import TrialInfo
 from mnist_sweep.runs.record import read_result
+from mnist_sweep.search.engines.crew import Crew
 from mnist_sweep.search.engines.engine import Engine, make_engine
 from mnist_sweep.search.engines.inline import Inline
 from mnist_sweep.search.engines.job import Ended, Job, OnEpoch, SweepContext
@@ -26,34 +27,52 @@ from tests.conftest import TINY
 
 PATIENCE_S = 120
 
-ENGINES: dict[str, tuple[int, type]] = {"inline": (1, Inline), "pool": (2, Pool)}
+ENGINES: dict[str, tuple[str, int, type]] = {
+    "inline": ("basic", 1, Inline),
+    "pool": ("basic", 2, Pool),
+    "joblib": ("joblib", 1, Pool),
+    "submitit_local": ("submitit_local", 2, Crew),
+}
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
 
 
 @pytest.fixture(scope="module")
-def context(tmp_path_factory: pytest.TempPathFactory) -> SweepContext:
+def context(kind: str, tmp_path_factory: pytest.TempPathFactory) -> SweepContext:
     """Of a sweep of small trainings in a directory of its own."""
     overrides = ["hydra/sweeper=search", *TINY, "model=ds_cnn_v3_code", "trainer.epochs=2"]
+    overrides[1:1] = [f"hydra/launcher={ENGINES[kind][0]}"]
     with initialize_config_dir(str(CONF)):
         cfg = compose("config", overrides, return_hydra_config=True)
         loader = GlobalHydra.instance().config_loader()
     with open_dict(cfg):
         cfg.hydra.sweep.dir = str(tmp_path_factory.mktemp("sweep"))
         cfg.hydra.job.name = "mnist_sweep"
-        cfg.hydra.overrides.task = overrides[1:]
+        cfg.hydra.overrides.task = overrides[2:]
     return SweepContext(HydraContext(loader, Callbacks(), TARGETS), cfg)
 
 
-@pytest.fixture(params=ENGINES)
-def engine(
-    request: pytest.FixtureRequest, context: SweepContext, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Engine]:
-    n_jobs, kind = ENGINES[request.param]
+@pytest.fixture
+def engine(kind: str, context: SweepContext, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    launcher, n_jobs, its_type = ENGINES[kind]
     monkeypatch.chdir(context.config.hydra.sweep.dir)
     with execution_whitelist(TARGETS):
-        engine = make_engine(n_jobs, context)
-        assert isinstance(engine, kind)
+        engine = make_engine(n_jobs, context, launcher)
+        assert isinstance(engine, its_type)
+        engine.open()
+        wait_for_room(engine)
         yield engine
         engine.close()
+
+
+def wait_for_room(engine: Engine) -> None:
+    start = monotonic()
+    while not engine.has_room:
+        engine.next(0.5, never)
+        assert monotonic() - start < PATIENCE_S
 
 
 def job(number: int, *overrides: str) -> Job:

@@ -569,6 +569,9 @@ class Instant:
         self.outcome = outcome
         self.jobs: list[Job] = []
         self.most = 0
+        self.is_open = False
+
+    def open(self) -> None:
         self.is_open = True
 
     @property

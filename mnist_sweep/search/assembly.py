@@ -8,6 +8,7 @@ import torch
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
+from mnist_sweep.errors import UserError
 from mnist_sweep.paths import SWEEP_CONFIG
 from mnist_sweep.runs.console import warn
 from mnist_sweep.runs.surroundings import Surroundings
@@ -78,8 +79,11 @@ def make_controller(
     ledger = Ledger(study, settings.lease_s, settings.rungs)
     objectives = Objectives(settings.objective, settings.direction)
 
-    n_jobs = settings.n_jobs if settings.n_jobs != "auto" else _num_cores()
-    engine = make_engine(min(n_jobs, n_trials), SweepContext(context, cfg))
+    launcher = str(cfg.hydra.runtime.choices["hydra/launcher"])
+    n_jobs = settings.n_jobs if settings.n_jobs != "auto" else _num_workers(launcher, cfg)
+    engine = make_engine(
+        min(n_jobs, n_trials), SweepContext(context, cfg), launcher, settings.lease_s
+    )
     threads = engine.threads if base.trainer.threads == "auto" else None
     progress = Progress(ledger, objectives, n_trials)
     for doubt in doubts(settings):
@@ -119,6 +123,21 @@ def _space(settings: SearchSettings, context: HydraContext, arguments: Sequence[
     return make_space(
         settings.params or {}, arguments, settings.conditions, extender, context.config_loader
     )
+
+
+def _num_workers(launcher: str, cfg: DictConfig) -> int:
+    """
+    Raises:
+        UserError: they are of a cluster, whose size is not to be guessed.
+    """
+    is_cluster = launcher == "ray" and cfg.hydra.launcher.ray.init.address is not None
+    if launcher == "submitit_slurm" or is_cluster:
+        raise UserError(
+            f"hydra.sweeper.n_jobs=auto: is one worker a core of this machine; say how many "
+            f"hydra/launcher={launcher} is to start, such as hydra.sweeper.n_jobs=16"
+        )
+    given = cfg.hydra.launcher.get("n_jobs", -1)  # joblib's
+    return int(given) if given and given > 0 else _num_cores()
 
 
 def _num_cores() -> int:

@@ -4,6 +4,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mnist_sweep.config import Settings, settings_of, unchecked
 from mnist_sweep.errors import UserError
+from mnist_sweep.search.launching.staffing import PROCESSES, STAFFED
 from mnist_sweep.search.points.candidate import Candidates
 from mnist_sweep.search.points.validity import check_values
 from mnist_sweep.search.points.wording import bare_key
@@ -27,10 +28,11 @@ def check_sweep(cfg: DictConfig, settings: SearchSettings, candidates: Candidate
             "hydra.sweeper.budget=reject"
         )
     launcher = cfg.hydra.runtime.choices["hydra/launcher"]
-    if launcher != "basic":
+    if launcher not in (*PROCESSES, *STAFFED):
         raise UserError(
-            f"hydra/launcher={launcher} does not go with hydra/sweeper=search, which runs its "
-            "own workers: leave it out, and set hydra.sweeper.n_jobs"
+            f"hydra/launcher={launcher} does not go with hydra/sweeper=search, whose workers are "
+            f"of {', '.join(STAFFED)}, or processes of its own: leave it out, and set "
+            "hydra.sweeper.n_jobs"
         )
     _check_subdir(cfg)
     samples = candidates.samples()

@@ -4,10 +4,12 @@ Runs one sweep, alone or beside other controllers on the same study.
 """
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
 
 from optuna.exceptions import UpdateFinishedTrialError
 
+from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.search.display.progress import Progress
 from mnist_sweep.search.display.summary import Summary
 from mnist_sweep.search.engines.engine import Engine
@@ -19,12 +21,16 @@ from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.attributes import is_finished
 from mnist_sweep.search.study.lasting import StorageLostError
 from mnist_sweep.search.study.ledger import Ledger
+from mnist_sweep.search.study.requests import Requests
 from mnist_sweep.search.trials.lifecycle import Lifecycle, Verdict
 from mnist_sweep.search.trials.recovery import Recovery
 from mnist_sweep.search.trials.rows import Rows
 
 WAIT_S = 0.5
 """For the end of a run, or of another controller's."""
+
+
+BY_HAND = "stopped by hand"
 
 
 class SearchInterrupted(KeyboardInterrupt):
@@ -60,10 +66,12 @@ class Controller:
         self.progress = progress
         self.summary = summary
         self.interrupts = Interrupts(self._say_stopping)
+        self.requests = Requests(ledger.study, ledger.leases.name)
         self.start = time.monotonic()
 
-    def run(self) -> None:
-        """
+    def run(self, on_start: Callable[[], None] | None = None) -> None:
+        """on_start: called when nothing more can be refused.
+
         Raises:
             UserError: no point fits the budget, or the study cannot be written.
             SearchFailedError: too many trials failed.
@@ -74,6 +82,9 @@ class Controller:
             try:
                 self.recovery.write_rejected()
                 self.recovery.recover()
+                self.engine.open()
+                if on_start is not None:
+                    on_start()
                 while not self._step():
                     pass
                 self.recovery.recover()  # of a controller that was killed beside this one
@@ -94,16 +105,35 @@ class Controller:
 
     def _step(self) -> bool:
         """Whether the search is over."""
+        self._heed()
         self._fill()
         if self.engine.is_idle:
             if self._is_done():
                 return True
-            time.sleep(WAIT_S)  # for other controllers
+            self.engine.next(WAIT_S, self._on_epoch)  # for a worker, or other controllers
             self.recovery.recover()
-        elif (ended := self.engine.next(WAIT_S, self.lifecycle.on_epoch)) is not None:
+        elif (ended := self.engine.next(WAIT_S, self._on_epoch)) is not None:
             self._handle(ended)
         self.progress.update()
         return False
+
+    def _on_epoch(self, job: Job, history: list[EpochMetrics]) -> str | None:
+        self._heed()
+        if job.info.trial in self.requests.trials:
+            return BY_HAND
+        return self.lifecycle.on_epoch(job, history)
+
+    def _heed(self) -> None:
+        """Does what people ask of this search.
+
+        Raises:
+            KeyboardInterrupt: it is to stop at once.
+        """
+        self.requests.look()
+        if self.requests.stop == "now":
+            raise KeyboardInterrupt
+        if self.requests.stop is not None:
+            self.interrupts.stop()
 
     def _fill(self) -> None:
         """Gives every free worker a run, as far as there are trials to begin."""
@@ -137,6 +167,10 @@ class Controller:
             raise self.proposer.nothing_fits(rejected)
 
     def _handle(self, ended: Ended) -> None:
+        number = ended.job.info.trial
+        if ended.cut == "left" or (ended.cut == "lost" and self.recovery.may_be_chance(number)):
+            self._abandon(number, str(ended.error))
+            return
         match self.lifecycle.take(ended):
             case Job() as job:
                 self.engine.submit(job)
@@ -149,7 +183,11 @@ class Controller:
         """Ends what runs, so that the next command on the study tries it again."""
         self.engine.stop()
         for number in list(self.lifecycle.running):
-            self.recovery.abandon(self.ledger.trials()[number], "it was stopped")
+            self._abandon(number, "it was stopped")
+
+    def _abandon(self, number: int, why: str) -> None:
+        self.recovery.abandon(self.ledger.trials()[number], why)
+        self.lifecycle.running.pop(number)
 
     @property
     def _is_late(self) -> bool:

@@ -21,8 +21,13 @@ class Interrupts:
     def __exit__(self, *_: object) -> None:
         signal.signal(signal.SIGINT, self.before)
 
+    def stop(self) -> None:
+        """As the first one does."""
+        if not self.is_stopping:
+            self.is_stopping = True
+            self.on_first()
+
     def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
         if self.is_stopping:
             raise KeyboardInterrupt
-        self.is_stopping = True
-        self.on_first()
+        self.stop()

@@ -2,6 +2,7 @@
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra.plugins.sweeper import Sweeper
@@ -29,10 +30,9 @@ class SearchSweeper(Sweeper):
                 config.hydra.sweep.dir = f"multirun/{name}"
 
     def sweep(self, arguments: Sequence[str]) -> None:
-        # Here, so that --help and --cfg import no torch.
         from optuna.exceptions import ExperimentalWarning
 
-        from mnist_sweep.search.assembly import make_controller
+        from mnist_sweep.search.detaching import detach
         from mnist_sweep.search.settings import search_settings
 
         assert self.config is not None and self.hydra_context is not None
@@ -40,4 +40,11 @@ class SearchSweeper(Sweeper):
         plain = OmegaConf.to_container(self.config.hydra.sweeper, resolve=True)
         assert isinstance(plain, dict)
         settings = search_settings({str(key): plain[key] for key in plain if key != "_target_"})
-        make_controller(settings, self.config, self.hydra_context, arguments).run()
+        on_start = None
+        if settings.detach:
+            sweep_dir = Path(self.config.hydra.sweep.dir)
+            on_start = detach(sweep_dir, at_once=settings.detach is True)
+        # Here, so that --help and --cfg import no torch, nor a process that is about to be forked.
+        from mnist_sweep.search.assembly import make_controller
+
+        make_controller(settings, self.config, self.hydra_context, arguments).run(on_start)

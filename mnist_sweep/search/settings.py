@@ -40,10 +40,13 @@ class SearchSettings(Schema):
     """`maximize` or `minimize`, for each objective."""
     n_trials: Annotated[Count, NotIn.STUDY]
     """Finished trials (completed or pruned) that the study is to have in all."""
-    n_jobs: Annotated[Count | Literal["auto"], NotIn.STUDY]
-    """Workers; auto is one a core, and no more than trials."""
+    n_jobs: Annotated[CountFromZero | Literal["auto"], NotIn.STUDY]
+    """Workers to start; auto is one a core, and no more than trials. 0: only such as join by
+    `python -m mnist_sweep.sweep join`."""
     rungs: Annotated[tuple[Count, ...], Field(min_length=2)] | None
     """Epochs of ever longer whole schedules; the best of each rung go on to the next."""
+    detach: Annotated[bool | Literal["on_interrupt"], NotIn.STUDY]
+    """Whether the search goes on without its terminal: from its start on, or from Ctrl-C on."""
     replicates: Count
     """Seeds that each configuration is trained with, from `seed` on; their mean is the value."""
     budget: Literal["reject", "fit"]

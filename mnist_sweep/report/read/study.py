@@ -89,10 +89,10 @@ def find_search(source: Path | None) -> Path:
 
 
 def _is_search(folder: Path) -> bool:
-    return (folder / JOURNAL).is_file() or _study_name(folder) is not None
+    return (folder / JOURNAL).is_file() or study_name(folder) is not None
 
 
-def _study_name(folder: Path) -> str | None:
+def study_name(folder: Path) -> str | None:
     try:
         rows = ResultsTable(folder / RESULTS_TABLE).rows()
     except UnreadableTableError:  # whether a folder is a search is asked of many
@@ -127,7 +127,7 @@ def read_study(folder: Path, url: str | None) -> SearchStudy:
         try:
             storage = open_storage(url, Path(copy))
             names = [study.study_name for study in storage.get_all_studies()]
-            name = _study_name(folder) or next(iter(names), folder.name)
+            name = study_name(folder) or next(iter(names), folder.name)
             if name not in names:
                 raise UserError(
                     f"{where} holds no study {name} (it has {', '.join(names) or 'none'}): give "

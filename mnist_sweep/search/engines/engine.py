@@ -2,9 +2,14 @@
 
 from typing import Protocol
 
+from omegaconf import OmegaConf
+
+from mnist_sweep.search.engines.crew import Crew
 from mnist_sweep.search.engines.inline import Inline
 from mnist_sweep.search.engines.job import Ended, Job, OnEpoch, SweepContext
 from mnist_sweep.search.engines.pool import Pool
+from mnist_sweep.search.launching.staff import Nobody
+from mnist_sweep.search.launching.staffing import STAFFED, make_staff
 
 
 class Engine(Protocol):
@@ -19,6 +24,13 @@ class Engine(Protocol):
     def threads(self) -> int | None:
         """CPU threads that a run shall take where its config leaves that open; None: all."""
 
+    def open(self) -> None:
+        """Has its workers come, where it does not start one when there is a job for it.
+
+        Raises:
+            UserError: they cannot.
+        """
+
     @property
     def has_room(self) -> bool: ...
 
@@ -30,8 +42,12 @@ class Engine(Protocol):
         """Only where it has room."""
 
     def next(self, timeout: float, on_epoch: OnEpoch) -> Ended | None:
-        """The next job to end; None if none does in about so many seconds. Meanwhile the runs'
-        epochs are passed to `on_epoch`, and its answers to them."""
+        """The next job to end; None if none does in about so many seconds, or sooner where a worker
+        has come. Meanwhile the runs' epochs are passed to `on_epoch`, and its answers to them.
+
+        Raises:
+            FailureError: there is no worker, and none will come.
+        """
 
     def stop(self) -> None:
         """Ends all jobs now; each leaves its record in its run directory, if it does so in time."""
@@ -40,8 +56,19 @@ class Engine(Protocol):
         """Lets all workers go."""
 
 
-def make_engine(n_jobs: int, context: SweepContext) -> Engine:
-    """The engine for so many runs at once."""
-    if n_jobs == 1:
+def make_engine(
+    n_jobs: int, context: SweepContext, launcher: str = "basic", lease_s: float = 60.0
+) -> Engine:
+    """The engine for so many runs at once, with its workers where Hydra's launcher of this name has
+    them; with 0, for as many as join it. lease_s: a worker elsewhere that is silent for this long
+    is dead."""
+    if n_jobs == 0:
+        return Crew(0, context, Nobody(), lease_s=lease_s)
+    if launcher in STAFFED:
+        settings = OmegaConf.to_container(context.config.hydra.launcher, resolve=True)
+        assert isinstance(settings, dict)
+        own = {str(key): value for key, value in settings.items() if key != "_target_"}
+        return Crew(n_jobs, context, make_staff(launcher, own), lease_s=lease_s)
+    if n_jobs == 1 and launcher == "basic":
         return Inline(context)
     return Pool(n_jobs, context)

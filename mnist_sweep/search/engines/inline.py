@@ -1,5 +1,7 @@
 """The one worker of `n_jobs=1`: the controller's own process."""
 
+import time
+
 from mnist_sweep.search.engines.job import Ended, Job, OnEpoch, SweepContext, execute
 
 
@@ -10,6 +12,9 @@ class Inline:
         self.context = context
         self.composer = context.composer()
         self.job: Job | None = None
+
+    def open(self) -> None:
+        pass
 
     @property
     def has_room(self) -> bool:
@@ -25,6 +30,7 @@ class Inline:
     def next(self, timeout: float, on_epoch: OnEpoch) -> Ended | None:
         """Runs the job that was submitted, however long it takes."""
         if self.job is None:
+            time.sleep(timeout)
             return None
         job, self.job = self.job, None
         return execute(job, self.context, self.composer, on_epoch)

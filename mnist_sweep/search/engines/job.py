@@ -4,6 +4,7 @@ from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import run_job
@@ -38,6 +39,9 @@ class Ended:
     record: RunRecord | None
     error: str | None
     """One line: why there is no record."""
+    cut: Literal["left", "lost"] | None = None
+    """Of a run that did not come to its end: whether its worker left, as it was told to, or is
+    lost, perhaps together with others, and through no fault of the run."""
 
 
 OnEpoch = Callable[[Job, list[EpochMetrics]], str | None]

@@ -15,6 +15,8 @@ RETRY = "retry"
 """Whether a failed trial is to be tried again."""
 RETRY_OF = "retry_of"
 ATTEMPT = "attempt"
+LOSSES = "losses"
+"""Times that the point's worker vanished, in this trial and those that it is a retry of."""
 
 
 def is_rejected(trial: FrozenTrial) -> bool:

@@ -102,6 +102,11 @@ class Leases:
         leases = self._all()
         return [trial for trial in running if not self._is_held(trial, leases)]
 
+    def at_work(self) -> dict[str, Lease]:
+        """Controllers that live, as far as can be told from here: one on another machine that has
+        not said that it ended may yet be dead."""
+        return {name: lease for name, lease in self._all().items() if self._lives(name, lease)}
+
     def was_here(self, trial: FrozenTrial) -> bool:
         """Whether a controller that has ended on this machine ran the trial."""
         name = str(trial.user_attrs.get(CONTROLLER))

@@ -33,6 +33,7 @@ from mnist_sweep.search.study.attributes import (
     CONFIG,
     CONTROLLER,
     ERROR,
+    LOSSES,
     RETRY_OF,
     STATUS,
     is_rejected,
@@ -163,14 +164,15 @@ class Ledger:
         """Makes a waiting trial of each that is to be tried again and is not yet."""
         for trial in self.count().to_retry:
             attempt = trial.user_attrs.get(ATTEMPT, 0)
+            attrs = {
+                RETRY_OF: trial.number,
+                ATTEMPT: attempt + (trial.user_attrs[STATUS] == "failed"),
+            }
+            if LOSSES in trial.user_attrs:
+                attrs[LOSSES] = trial.user_attrs[LOSSES]
             self.study.add_trial(
                 create_trial(
-                    state=TrialState.WAITING,
-                    system_attrs=given_point(trial),
-                    user_attrs={
-                        RETRY_OF: trial.number,
-                        ATTEMPT: attempt + (trial.user_attrs[STATUS] == "failed"),
-                    },
+                    state=TrialState.WAITING, system_attrs=given_point(trial), user_attrs=attrs
                 )
             )
 

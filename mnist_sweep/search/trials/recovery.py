@@ -14,6 +14,7 @@ from mnist_sweep.search.study.attributes import (
     ATTEMPT,
     CONFIG,
     ERROR,
+    LOSSES,
     OVERRIDES,
     RETRY,
     is_rejected,
@@ -21,6 +22,9 @@ from mnist_sweep.search.study.attributes import (
 from mnist_sweep.search.study.ledger import Ledger
 from mnist_sweep.search.trials.records import leave
 from mnist_sweep.search.trials.rows import Rows
+
+MOST_LOSSES = 4
+"""Workers that one point may cost before it counts as failed."""
 
 
 class Recovery:
@@ -54,6 +58,14 @@ class Recovery:
                     candidate = self.records.candidates.make(trial.params)
                     self.rows.reject(trial.number, candidate, trial.user_attrs[ERROR])
             self.rows.flush()
+
+    def may_be_chance(self, number: int) -> bool:
+        """Notes that the trial's worker vanished. False where that has happened to its point time
+        and again, so that the point is to blame, as one that takes too much memory."""
+        trial = self.ledger.trials()[number]
+        losses = trial.user_attrs.get(LOSSES, 0) + 1
+        self.ledger.note(trial, {LOSSES: losses})
+        return bool(losses < MOST_LOSSES)
 
     def abandon(self, trial: FrozenTrial, why: str) -> None:
         """Ends a trial that nobody runs any more: as it ended, if it did, else to be retried."""

@@ -1,0 +1,23 @@
+"""Which staff a launcher of Hydra's stands for."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from mnist_sweep.search.launching.staff import Staff
+
+PROCESSES = ("basic", "joblib")
+"""Launchers whose workers are processes of the search's own."""
+
+STAFFED = ("submitit_local", "submitit_slurm", "ray")
+
+
+def make_staff(launcher: str, settings: Mapping[str, Any]) -> Staff:
+    """launcher: one of `STAFFED`. settings: hydra.launcher."""
+    # Here: each needs a package of its own.
+    if launcher == "ray":
+        from mnist_sweep.search.launching.ray_actors import RayActors
+
+        return RayActors(settings)
+    from mnist_sweep.search.launching.submitit_jobs import LocalJobs, SlurmJobs
+
+    return {"submitit_local": LocalJobs, "submitit_slurm": SlurmJobs}[launcher](settings)

@@ -1,0 +1,178 @@
+"""Workers as jobs of submitit: of Slurm, or processes of this machine by the same path."""
+
+import os
+import signal
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from submitit import AutoExecutor, Job
+from submitit.helpers import Checkpointable, DelayedSubmission
+
+from mnist_sweep.errors import UserError
+from mnist_sweep.search.launching.staff import worker_command
+
+LEAVE = signal.SIGUSR2
+"""By which a worker is told to leave after the epoch under way."""
+
+OF_ALL = (
+    *("timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes"),
+    *("name", "stderr_to_stdout"),
+)
+"""Keys of submitit that mean the same for every kind of cluster."""
+
+OF_MAKING = ("max_num_timeout", "python")
+"""Keys that its executor is made with."""
+
+AS_OFTEN_AS_IT_TAKES = 10_000
+"""Times that a job may run out of time. Hydra's 0 is meant for jobs that cannot go on."""
+
+LOOK_S = 5.0
+"""How often it is asked what has become of the jobs."""
+
+
+class WorkerJob(Checkpointable):
+    """What a job runs: a worker in a process of its own, which trains while this one waits for the
+    signals that a cluster sends before it takes the machine away."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self.command = list(command)
+        self.worker: subprocess.Popen[bytes] | None = None
+
+    def __call__(self) -> int:
+        self.worker = subprocess.Popen(self.command, start_new_session=True)
+        signal.signal(signal.SIGTERM, self._on_term)
+        _await(self.worker)
+        code = self.worker.wait()
+        if code != 0:
+            raise RuntimeError(f"the worker ended with exit code {code}")
+        return code
+
+    def _on_term(self, signum: int, frame: FrameType | None) -> None:
+        """Slurm's first word before it preempts, and its last one otherwise."""
+        if self.worker is not None:
+            self.worker.terminate()
+
+    def checkpoint(self) -> DelayedSubmission:
+        """Called when the time is up: the same again, once the epoch under way is kept."""
+        if self.worker is not None:
+            with suppress(ProcessLookupError):
+                self.worker.send_signal(LEAVE)
+            _await(self.worker)
+        return DelayedSubmission(WorkerJob(self.command))
+
+
+def _await(process: subprocess.Popen[bytes]) -> None:
+    """Popen's own `wait` has a lock, which a signal's handler would wait for in vain."""
+    with suppress(ChildProcessError):  # it has been waited for
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+
+
+class SubmititJobs(ABC):
+    cluster: str
+    """As submitit names it."""
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        """settings: hydra.launcher, which has submitit's own keys."""
+        self.settings = {key: value for key, value in settings.items() if value is not None}
+        if self.settings.get("max_num_timeout") == 0:
+            self.settings["max_num_timeout"] = AS_OFTEN_AS_IT_TAKES
+        self.jobs: list[Job[int]] = []
+        self.looked = -LOOK_S
+
+    @property
+    def threads(self) -> int:
+        return int(self.settings.get("cpus_per_task", 1))
+
+    def start(self, count: int, sweep_dir: Path) -> None:
+        given = dict(self.settings)
+        folder = given.pop("submitit_folder")
+        made = {f"{self.cluster}_{key}": given.pop(key) for key in OF_MAKING if key in given}
+        rest = {key if key in OF_ALL else f"{self.cluster}_{key}": given[key] for key in given}
+        work = WorkerJob(worker_command(sweep_dir))
+        # Ctrl-C is the controller's to interpret, and a process that it starts hears it as well.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            executor = AutoExecutor(folder=folder, cluster=self.cluster, **made)
+            executor.update_parameters(**rest)
+            with executor.batch():
+                self.jobs = [executor.submit(work) for _ in range(count)]
+        except Exception as error:  # of submitit, of sbatch, of a key that it does not know
+            reason = " ".join(str(error).split())[-300:]
+            raise UserError(f"{self._name}: {reason}") from error
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def problem(self) -> str | None:
+        if time.monotonic() - self.looked < LOOK_S:
+            return None
+        self.looked = time.monotonic()
+        if self._alive():
+            return None
+        return f"{self._name}: all {len(self.jobs)} workers have ended; {self._last_words()}"
+
+    def stop(self) -> None:
+        deadline = time.monotonic() + LOOK_S
+        while self._alive() and time.monotonic() < deadline:
+            time.sleep(0.1)  # those that have joined are told to end
+        for job in self._alive():
+            self._cancel(job)
+
+    @property
+    def _name(self) -> str:
+        return f"hydra/launcher=submitit_{self.cluster}"
+
+    @abstractmethod
+    def _alive(self) -> list[Job[int]]:
+        """Jobs that run, or may yet do so."""
+
+    @abstractmethod
+    def _cancel(self, job: Job[int]) -> None: ...
+
+    def _last_words(self) -> str:
+        """Of a worker that says why, or where more is to be read."""
+        for job in self.jobs:
+            said = f"{job.stderr() or ''}\n{job.stdout() or ''}".splitlines()
+            if errors := [line for line in said if line.startswith("error: ")]:
+                return f"one of them says: {errors[-1].removeprefix('error: ')}"
+        return f"{os.path.relpath(self.jobs[0].paths.stderr)} has the last words of one"
+
+
+class LocalJobs(SubmititJobs):
+    cluster = "local"
+
+    def _alive(self) -> list[Job[int]]:
+        return [job for job in self.jobs if not job.done()]
+
+    def _cancel(self, job: Job[int]) -> None:
+        with suppress(ProcessLookupError):
+            os.kill(int(job.job_id), signal.SIGTERM)  # it does not hear submitit's SIGINT
+
+
+class SlurmJobs(SubmititJobs):
+    """What has become of its jobs is asked of squeue: sacct needs an accounting, which not every
+    cluster has."""
+
+    cluster = "slurm"
+
+    def _alive(self) -> list[Job[int]]:
+        if not self.jobs:
+            return []
+        arrays = sorted({job.job_id.partition("_")[0] for job in self.jobs})
+        command = ["squeue", "--noheader", "--array", "--format=%i", f"--jobs={','.join(arrays)}"]
+        try:
+            asked = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        except (OSError, subprocess.TimeoutExpired):  # nobody knows
+            return self.jobs
+        if asked.returncode and "Invalid job id" not in asked.stderr:
+            return self.jobs
+        found = set(asked.stdout.split())
+        return [job for job in self.jobs if job.job_id in found]
+
+    def _cancel(self, job: Job[int]) -> None:
+        job.cancel(check=False)

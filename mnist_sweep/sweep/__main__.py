@@ -1,0 +1,60 @@
+"""`python -m mnist_sweep.sweep`: finds the command that is meant."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from mnist_sweep.errors import Parser, exit_code
+from mnist_sweep.report.read.study import find_search
+from mnist_sweep.vault import hide
+
+PROGRAM = "python -m mnist_sweep.sweep"
+
+
+def make_parser() -> argparse.ArgumentParser:
+    parser = Parser(prog=PROGRAM, description="Looks after a search that is under way.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    status = commands.add_parser("status", help="how far it is, who works on it, what runs")
+    stop = commands.add_parser("stop", help="let it finish what runs, and end")
+    how = stop.add_mutually_exclusive_group()
+    how.add_argument("--now", action="store_true", help="end what runs, too; it is tried again")
+    how.add_argument("--trial", type=int, metavar="N", help="end this trial only, as pruned")
+    join = commands.add_parser("join", help="be one more worker of it, on this machine")
+    for command in (status, stop, join):
+        command.add_argument(
+            *("source",),
+            type=Path,
+            nargs="?",
+            metavar="SOURCE",
+            help="the search's directory (default: the newest one in multirun)",
+        )
+    for command in (status, stop):
+        command.add_argument(
+            "--storage", metavar="URL", help="where the search is kept, if not in its directory"
+        )
+    return parser
+
+
+def main() -> None:
+    arguments = make_parser().parse_args()
+    if arguments.command == "join":
+        from mnist_sweep.search.engines.guest import Guest
+
+        Guest(find_search(arguments.source)).live()
+        return
+    # Here: --help and a mistyped command import no optuna.
+    from mnist_sweep.sweep.reaching import open_search
+    from mnist_sweep.sweep.status import show_status
+    from mnist_sweep.sweep.stopping import stop
+
+    if arguments.storage:
+        hide(arguments.storage)
+    search = open_search(find_search(arguments.source), arguments.storage)
+    if arguments.command == "status":
+        show_status(search)
+    else:
+        stop(search, now=arguments.now, trial=arguments.trial)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code(main))

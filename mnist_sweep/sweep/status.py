@@ -1,0 +1,77 @@
+"""Shows how far a search is, who works on it, and what runs."""
+
+from collections import Counter
+from pathlib import Path
+
+from optuna.trial import FrozenTrial, TrialState
+from rich.table import Table
+from rich.text import Text
+
+from mnist_sweep.paths import HISTORY
+from mnist_sweep.runs.console import make_console
+from mnist_sweep.runs.history import read_history
+from mnist_sweep.search.display.notation import short_params
+from mnist_sweep.search.objectives import Objectives, format_value
+from mnist_sweep.search.study.attributes import CONTROLLER, STATUS, is_finished, is_rejected
+from mnist_sweep.sweep.reaching import Search
+
+
+def show_status(search: Search) -> None:
+    console = make_console()
+    trials = search.study.get_trials(deepcopy=False)
+    for name, text in (
+        ("study", f"{search.study.study_name} in {search.folder}"),
+        ("trials", _counts(search, trials)),
+        ("best", _best(search, trials)),
+    ):
+        console.print(Text(f"{name:<8}{text}"), soft_wrap=True)
+    running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+    num_running = Counter(str(trial.user_attrs.get(CONTROLLER)) for trial in running)
+    at_work = search.leases.at_work()
+    for name, lease in at_work.items():
+        line = f"{lease.host.split()[0]}, process {lease.pid}: {num_running[name]} running"
+        console.print(Text(f"{'works':<8}{line}"), soft_wrap=True)
+    if not at_work:
+        console.print("works   nobody; the same command goes on with the study")
+    if running:
+        table = Table(box=None, pad_edge=False)
+        for heading in ("trial", "epoch", "val_acc", "params"):
+            table.add_column(heading, justify="left" if heading == "params" else "right")
+        for trial in running:
+            table.add_row(*_progress(search.folder / str(trial.number), trial))
+        console.print(table)
+
+
+def _counts(search: Search, trials: list[FrozenTrial]) -> str:
+    finished = list(filter(is_finished, trials))
+    pruned = sum(trial.state == TrialState.PRUNED for trial in finished)
+    waiting = sum(trial.state == TrialState.WAITING for trial in trials)
+    failed = sum(trial.user_attrs.get(STATUS) in ("failed", "diverged") for trial in trials)
+    n_trials = search.settings.get("n_trials")
+    of = f" of {n_trials}" if isinstance(n_trials, int) else ""
+    return (
+        f"{len(finished)}{of} finished: {len(finished) - pruned} completed, {pruned} pruned; "
+        f"{waiting} waiting, {sum(map(is_rejected, trials))} rejected, {failed} failed"
+    )
+
+
+def _best(search: Search, trials: list[FrozenTrial]) -> str:
+    directions = tuple(direction.name.lower() for direction in search.study.directions)
+    names = tuple(search.study.metric_names or ["value"] * len(directions))
+    objectives = Objectives(names, directions)  # type: ignore[arg-type]
+    best = objectives.front(trials)
+    if not best:
+        return "none yet"
+    if len(names) > 1:
+        return f"{len(best)} trials that no other one beats"
+    value = f"{names[0]} {format_value(best[0].values[0])}"
+    return f"trial {best[0].number}: {value}, {search.folder / str(best[0].number)}"
+
+
+def _progress(run_dir: Path, trial: FrozenTrial) -> list[str]:
+    """Of its run under way, the last one of several seeds."""
+    found = sorted(run_dir.rglob(HISTORY), key=lambda path: path.stat().st_mtime)
+    history = read_history(found[-1].parent) if found else []
+    last = history[-1] if history else None
+    accuracy = "-" if last is None or last.val_acc is None else format_value(last.val_acc)
+    return [str(trial.number), str(last.epoch) if last else "-", accuracy, short_params(trial)]
