@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from filelock import FileLock
+from filelock import AcquireReturnProxy, FileLock
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.runs.cells import cell, csv_lines
@@ -50,7 +50,11 @@ class ResultsTable:
         whole = self.path.resolve()
         if not whole.name:
             raise UserError(f"record.table={self.path} is no file: set record.table to one")
-        self.lock = FileLock(whole.with_name(f".{whole.name}.lock"), poll_interval=LOCK_POLL_S)
+        self.lock = FileLock(whole.with_name(f".{whole.name}.lock"))
+
+    def locked(self) -> AcquireReturnProxy:
+        """`with table.locked():` no other process writes to it meanwhile."""
+        return self.lock.acquire(poll_interval=LOCK_POLL_S)
 
     def check(self, columns: Sequence[str] = ()) -> None:
         """Whether a row could be appended now; changes nothing that is there. A new table gets
@@ -64,7 +68,7 @@ class ResultsTable:
             if self.path.is_dir():
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.lock:
+            with self.locked():
                 if not self.path.exists():
                     tempfile.TemporaryFile(dir=self.path.resolve().parent).close()
                 else:
@@ -91,7 +95,7 @@ class ResultsTable:
         names = dict.fromkeys(name for row in new for name in row)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.lock:
+            with self.locked():
                 header = self._plain_header()
                 if replace or header is None or not names.keys() <= set(header):
                     self._rewrite(new, list(names), replace=replace)
