@@ -10,10 +10,11 @@ import logging
 import os
 import tempfile
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from filelock import AcquireReturnProxy, FileLock
+from filelock import FileLock
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.runs.cells import cell, csv_lines
@@ -52,7 +53,7 @@ class ResultsTable:
             raise UserError(f"record.table={self.path} is no file: set record.table to one")
         self.lock = FileLock(whole.with_name(f".{whole.name}.lock"))
 
-    def locked(self) -> AcquireReturnProxy:
+    def locked(self) -> AbstractContextManager[object]:
         """`with table.locked():` no other process writes to it meanwhile."""
         return self.lock.acquire(poll_interval=LOCK_POLL_S)
 
