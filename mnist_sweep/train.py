@@ -30,6 +30,7 @@ Weights = dict[str, Tensor]
 Dropout = nn.modules.dropout._DropoutNd
 
 AUTO_THREADS = torch.get_num_threads()  # before any run of this process changed it
+CPU_INFO = Path("/proc/cpuinfo")  # of Linux, which alone runs on matrix units
 
 
 @dataclass(frozen=True)
@@ -379,7 +380,7 @@ def _has_fast_bf16(device: torch.device) -> bool:
     """On a CPU only matrix units (AMX) count: with AVX512-BF16 alone, bf16 took 1.3 x fp32."""
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16"))
+    return device.type == "cpu" and CPU_INFO.exists() and "amx_bf16" in CPU_INFO.read_text()
 
 
 def _keep_freed_memory() -> None:

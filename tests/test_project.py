@@ -106,10 +106,20 @@ def test_the_built_wheel_runs_without_the_checkout(tmp_path: Path) -> None:
     assert (tmp_path / "outputs" / "results.csv").exists()
 
 
-def test_every_package_that_is_imported_is_declared() -> None:
+def dependencies() -> list[str]:
+    """Those of the extras, too, as pyproject.toml has them."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     lists = [project["dependencies"], *project["optional-dependencies"].values()]
-    declared = {re.split(r"[\[<>=]", entry)[0] for entries in lists for entry in entries}
+    return [entry for entries in lists for entry in entries]
+
+
+def test_only_hydra_and_its_parts_are_held_at_one_minor_release() -> None:
+    held = [entry for entry in dependencies() if re.search(r"==|~=|<=|<\d+\.\d", entry)]
+    assert [entry for entry in held if not entry.startswith(("hydra-", "omegaconf"))] == []
+
+
+def test_every_package_that_is_imported_is_declared() -> None:
+    declared = {re.split(r"[\[<>=]", entry)[0] for entry in dependencies()}
     homes = packages_distributions()
     used = {
         name.partition(".")[0]

@@ -27,7 +27,7 @@ def rebuild(table: ResultsTable, roots: Sequence[Path]) -> int:
     """
     with suppress(UnreadableTableError):  # another takes its place
         table.check()
-    with table.lock:
+    with table.locked():
         found: dict[str, RunRecord] = {}
         for path in sorted(file for root in roots for file in root.rglob(RESULT)):
             try:

@@ -10,6 +10,7 @@ import logging
 import os
 import tempfile
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,7 +51,11 @@ class ResultsTable:
         whole = self.path.resolve()
         if not whole.name:
             raise UserError(f"record.table={self.path} is no file: set record.table to one")
-        self.lock = FileLock(whole.with_name(f".{whole.name}.lock"), poll_interval=LOCK_POLL_S)
+        self.lock = FileLock(whole.with_name(f".{whole.name}.lock"))
+
+    def locked(self) -> AbstractContextManager[object]:
+        """`with table.locked():` no other process writes to it meanwhile."""
+        return self.lock.acquire(poll_interval=LOCK_POLL_S)
 
     def check(self, columns: Sequence[str] = ()) -> None:
         """Whether a row could be appended now; changes nothing that is there. A new table gets
@@ -66,7 +71,7 @@ class ResultsTable:
             if self.path.exists() and not self.path.is_file():  # a device, a pipe
                 raise OSError(errno.EINVAL, "it is no file")
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.lock:
+            with self.locked():
                 if not self.path.exists():
                     tempfile.TemporaryFile(dir=self.path.resolve().parent).close()
                 else:
@@ -93,7 +98,7 @@ class ResultsTable:
         names = dict.fromkeys(name for row in new for name in row)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            with self.lock:
+            with self.locked():
                 header = self._plain_header()
                 if replace or header is None or not names.keys() <= set(header):
                     self._rewrite(new, list(names), replace=replace)

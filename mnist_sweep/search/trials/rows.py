@@ -33,7 +33,7 @@ class Rows:
     def alone(self) -> Iterator[None]:
         """No other controller is in here: what a trial's end is, in study, rows and result.json, is
         settled by one at a time."""
-        with self.own.lock:
+        with self.own.locked():
             yield
 
     def append(self, records: Sequence[RunRecord], *, replace: bool) -> None:
