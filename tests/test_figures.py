@@ -29,7 +29,6 @@ from mnist_sweep.figures.curves import curves as draw_curves
 from mnist_sweep.figures.evaluation import confusion_matrix, misclassified
 from mnist_sweep.figures.front import front as draw_front
 from mnist_sweep.figures.importance import importance as draw_importance
-from mnist_sweep.figures.parallel import NO_VALUE, SIDE_BY_SIDE
 from mnist_sweep.figures.parallel import parallel as draw_parallel
 from mnist_sweep.figures.pruned import pruned as draw_pruned
 from mnist_sweep.figures.saving import save
@@ -43,7 +42,12 @@ from mnist_sweep.report.analysis.front import (
     known_records,
 )
 from mnist_sweep.report.analysis.importance import Importances
-from mnist_sweep.report.analysis.parallel import ParallelAxis, ParallelInfo
+from mnist_sweep.report.analysis.parallel import (
+    NO_VALUE,
+    SIDE_BY_SIDE,
+    ParallelAxis,
+    ParallelInfo,
+)
 from mnist_sweep.report.analysis.pruned import PrunedInfo, TrialCurve
 from tests.conftest import environment
 from tests.drawn import NASTY, boxes, legend_of, lines, points_of, strokes_of

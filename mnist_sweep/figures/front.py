@@ -13,10 +13,11 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
-from mnist_sweep.figures.axes import SCALE, accuracy_axis, log_limits, numbers, plain_log_ticks
+from mnist_sweep.figures.axes import accuracy_axis, log_limits, numbers, plain_log_ticks
 from mnist_sweep.figures.labels import headline, legend, one_line, wrapped
 from mnist_sweep.figures.saving import boxes_for_unknown_glyphs
 from mnist_sweep.figures.style import BLUE, GREY, ORANGE, SKY, WIDTH, styled
+from mnist_sweep.report.analysis.error_scale import SCALE
 from mnist_sweep.report.analysis.front import FrontInfo, KnownRecord
 
 
