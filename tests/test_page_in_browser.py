@@ -163,7 +163,8 @@ def test_keyboard_moves_and_opens(opened: Opened) -> None:
     opened.page.keyboard.press("Escape")
     opened.page.wait_for_selector("#panel:not([open])", state="attached")
     assert opened.page.evaluate("document.activeElement.id") == "grid"
-    opened.page.wait_for_function("() => location.hash === ''")  # the panel says later that it is closed
+    # The panel says later that it is closed.
+    opened.page.wait_for_function("() => location.hash === ''")
 
 
 def test_a_row_and_an_address_open_a_run(opened: Opened) -> None:
