@@ -22,11 +22,12 @@ from tests.drawn import lines, points_of
 from tests.results import alone, frame, history
 
 NETS = [(500, 0.97, 0.975), (2000, 0.985, 0.98), (3000, 0.98, 0.98), (9000, 0.99, 0.97)]
+CLAIM = "claim: peak picked on test"
 NAMES = {
     "dominated": "dominated",
     "on the front": "front: none is smaller and better",
     "known record, credible": "known records",
-    "claim: peak picked on test": "claims, peaks picked on test",
+    CLAIM: "claims, peaks picked on test",
 }
 """In the PNG, and on the page."""
 
@@ -59,6 +60,10 @@ def test_a_front_is_the_same_in_both(groups: dict[str, str], score: str) -> None
         is_of_records = in_png not in ("dominated", "on the front")
         if is_of_records:
             assert bool(found) == (score == "test_acc" and not groups)
+    own = {point.label for point in info.points}
+    names = {text.get_text() for text in png.axes[0].texts} - own - {""}
+    of_records = [t for t in page["data"] if t["name"] in ("known records", NAMES[CLAIM])]
+    assert names == {name for trace in of_records for name in trace["text"]}
 
 
 def test_curves_are_the_same_in_both() -> None:

@@ -1,14 +1,13 @@
 """The trials of a search as parallel coordinates."""
 
 import numpy as np
-from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mnist_sweep.figures.labels import headline, legend, one_line
+from mnist_sweep.figures.labels import ON_LINES, headline, legend, one_line
 from mnist_sweep.figures.style import BLUE, GREY, WIDTH, styled
 from mnist_sweep.metrics import is_accuracy
 from mnist_sweep.report.analysis.error_scale import SCALE
@@ -77,5 +76,5 @@ def _draw_row(axes: Axes, number: int, row: ParallelRow) -> None:
             va="top",
             fontsize=7.5,
             zorder=5,
-            path_effects=[patheffects.withStroke(linewidth=2.2, foreground="white")],
+            bbox=ON_LINES,
         )

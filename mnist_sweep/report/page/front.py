@@ -21,10 +21,10 @@ from mnist_sweep.report.wording import counted
 MOST_POINTS = 2_000  # of a plot, which SVG still draws at once
 
 RECORDS = {
-    "credible": ("known records", "diamond-open"),
-    "claim": ("claims, peaks picked on test", "x-thin-open"),
+    "credible": ("known records", "diamond-open", "bottom"),
+    "claim": ("claims, peaks picked on test", "x-thin-open", "top"),
 }
-"""Kind -> name and symbol."""
+"""Kind -> name, symbol, and on which side of it the record's own name is."""
 
 
 @dataclass(frozen=True)
@@ -124,17 +124,20 @@ def _words(point: FrontPoint, score: str) -> str:
 def _traces_of_records(
     records: Iterable[KnownRecord], y: AccuracyAxis
 ) -> Iterable[Mapping[str, Any]]:
-    for kind, (name, symbol) in RECORDS.items():
+    for kind, (name, symbol, side) in RECORDS.items():
         chosen = [record for record in records if record.kind == kind]
         if chosen:
             yield {
                 "type": "scatter",
-                "mode": "markers",
+                "mode": "markers+text",
                 "name": name,
                 "x": [record.size for record in chosen],
                 "y": [y.place(record.test_acc) for record in chosen],
-                "text": [_words_of_record(record, name) for record in chosen],
-                "hovertemplate": HOVER_TEXT,
+                "text": [record.name for record in chosen],
+                "textposition": f"{side} center",
+                "textfont": {"size": 11},
+                "hovertext": [_words_of_record(record, name) for record in chosen],
+                "hovertemplate": "%{hovertext}<extra></extra>",
                 "marker": {
                     "symbol": symbol,
                     "size": 10,
