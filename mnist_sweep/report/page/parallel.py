@@ -54,7 +54,9 @@ def parallel_figure(info: ParallelInfo, run_ids: Mapping[int, str]) -> Figure:
             **form,
         }
 
-    traces = [lines(pruned, name="pruned", line={"color": "var(--line)", "width": 1})]
+    traces = [
+        lines(pruned, name="pruned", line={"color": "var(--muted)", "width": 0.7}, opacity=0.5)
+    ]
     if len(done) < 2 * len(QUARTERS):
         traces.append(lines(done, name="completed", line=_line(1.5)))
     else:
