@@ -5,6 +5,7 @@ What imports Optuna does so when called, because the command line starts without
 
 import argparse
 import io
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +49,11 @@ class Loader(ConfigLoaderImpl):
 def use_loader() -> None:
     """Has Hydra make its loaders of that class from now on."""
     hydra._internal.hydra.ConfigLoaderImpl = Loader  # type: ignore[attr-defined]
+
+
+def hush_launcher() -> None:
+    """Has Hydra's own launcher announce no jobs, which `SweepProgress` does."""
+    logging.getLogger(f"{INTERNAL}core_plugins.basic_launcher").setLevel(logging.WARNING)
 
 
 def with_texts(argument: str, change: Callable[[str], str]) -> str:

@@ -41,6 +41,7 @@ class RunStart:
     config: dict[str, Any]
     """Dotted key -> value."""
     tags: dict[str, str | int]
+    """What was chosen of each group, and what the run is."""
     group: str | None
     """The study that it belongs to."""
     is_resumed: bool
@@ -100,7 +101,7 @@ class _TensorBoardLog(RunLog):
         # Tells a TensorBoard that is looking that all steps come anew.
         self.writer = SummaryWriter(str(run.run_dir), purge_step=0)
         self.epochs_done = 0
-        simple = {key: _simple(value) for key, value in run.config.items()}
+        simple = {key: _simple(value) for key, value in {**run.config, **run.tags}.items()}
         shown = {"result/test_acc": 0, "result/val_acc": 0}  # columns; the values come as scalars
         experiment, start, self.session_end = hparams(simple, shown)
         for summary in (experiment, start):

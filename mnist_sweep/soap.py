@@ -19,10 +19,11 @@ class Soap(optim.Optimizer):
     All parameters of a group have one shape and are stepped together, as (number, rows, columns): a
     weight of shape (out, ...) has `out` rows, a vector has one.
 
-    It departs from the authors' code (nikhilvyas/SOAP) in eight ways:
+    It departs from the authors' code (nikhilvyas/SOAP) in nine ways:
 
     - A basis starts as one step of orthogonal iteration on the first gradient's moments; theirs as
       their eigenvectors.
+    - The first gradient has the whole weight in the moments; in theirs 1 - beta, as any later one.
     - The first gradient, on which neither takes a step, counts in Adam's averages; not in theirs.
     - The directions of a basis keep their places; theirs are sorted by their moments anew.
     - A basis is updated before the step that it is due at; theirs after it.
@@ -33,7 +34,13 @@ class Soap(optim.Optimizer):
     - A weight of more than two dimensions is a matrix; theirs has a basis for each dimension, by
       default.
 
-    Without the first five it follows their code to 5e-4.
+    What each is worth, in points of val_acc: benchmarks/soap_departures.py, whose optimizer follows
+    their code to 5e-4 in 40 steps where it undoes all nine. One epoch of the default recipe with
+    `model=ds_cnn_v2` and seeds 0, 1, 2 gives 96.93 ± 0.09 %. With all nine undone it is 0.27 ± 0.16
+    less, at each seed less; with vectors left to Adam 0.15 ± 0.17, with bases of four dimensions
+    0.15 ± 0.14 less, at each seed less. Each of the others, undone alone, moves it by 0.02 to 0.11,
+    up at one seed and down at another: no more than the seed does. `model=ds_cnn`, seeds 0
+    and 1: 99.21 and 99.09 %; with all undone 99.01 and 99.02 %. So theirs is no option here.
 
     A group with `relative: true` takes steps of lr times the root mean square of each parameter,
     where that is below 1.

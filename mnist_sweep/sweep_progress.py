@@ -20,7 +20,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from pydantic import ValidationError
 
-from mnist_sweep.hydra_private import PastHydra, raised_by
+from mnist_sweep.hydra_private import PastHydra, hush_launcher, raised_by
 from mnist_sweep.paths import RESULTS_TABLE
 
 MOST_VALUES = 100_000
@@ -69,6 +69,7 @@ class SweepProgress(Callback):
         except UserError as error:
             raise PastHydra from error
         self.start = time.time()
+        hush_launcher()
         self.one_by_one = config.hydra.runtime.choices["hydra/launcher"] == "basic"
         _fetch(config, sweeps)
 

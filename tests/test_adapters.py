@@ -5,6 +5,7 @@ When an update takes one away, these tests name the module to mend.
 
 import argparse
 import ast
+import logging
 import re
 import traceback
 from collections.abc import Callable, Iterator
@@ -100,6 +101,15 @@ def test_hydras_callbacks_are_called() -> None:
         callbacks.on_run_start(config=config, config_name="config")
         callbacks.on_run_end(config=config, config_name="config", job_return=JobReturn())
         assert Callback.told == ["start", "end"]
+
+
+def test_hydras_launcher_can_be_hushed() -> None:
+    with of_hydra("hydra._internal.core_plugins.basic_launcher.log"):
+        from hydra._internal.core_plugins import basic_launcher
+
+        hydra_private.hush_launcher()
+        assert not basic_launcher.log.isEnabledFor(logging.INFO)
+        basic_launcher.log.setLevel(logging.NOTSET)
 
 
 def test_a_config_is_seen_before_it_is_composed() -> None:

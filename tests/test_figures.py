@@ -29,7 +29,6 @@ from mnist_sweep.figures.curves import curves as draw_curves
 from mnist_sweep.figures.evaluation import confusion_matrix, misclassified
 from mnist_sweep.figures.front import front as draw_front
 from mnist_sweep.figures.importance import importance as draw_importance
-from mnist_sweep.figures.parallel import NO_VALUE, SIDE_BY_SIDE
 from mnist_sweep.figures.parallel import parallel as draw_parallel
 from mnist_sweep.figures.pruned import pruned as draw_pruned
 from mnist_sweep.figures.saving import save
@@ -43,12 +42,18 @@ from mnist_sweep.report.analysis.front import (
     known_records,
 )
 from mnist_sweep.report.analysis.importance import Importances
-from mnist_sweep.report.analysis.parallel import ParallelAxis, ParallelInfo
+from mnist_sweep.report.analysis.parallel import (
+    NO_VALUE,
+    SIDE_BY_SIDE,
+    ParallelAxis,
+    ParallelInfo,
+)
 from mnist_sweep.report.analysis.pruned import PrunedInfo, TrialCurve
 from tests.conftest import environment
 from tests.drawn import NASTY, boxes, legend_of, lines, points_of, strokes_of
 from tests.results import epoch, history
 
+SVG = "{http://www.w3.org/2000/svg}"
 ACCURACIES = st.floats(0, 1)
 
 
@@ -102,7 +107,7 @@ PICTURES: dict[str, Callable[[], Figure]] = {
         NASTY,
     ),
     "importance": lambda: draw_importance(
-        Importances("val_acc", {NASTY: 0.9, "b": 0.1}, {NASTY: 0.3, "b": 0.3}, NASTY), ""
+        Importances("val_acc", {NASTY: 0.9, "b": 0.1}, {NASTY: 0.3, "b": 0.3}, NASTY), NASTY
     ),
     "augmentation": lambda: augmentation(
         {"original": np.zeros((1, 4, 28, 28), np.uint8), NASTY: np.ones((2, 4, 28, 28), np.uint8)},
@@ -169,6 +174,21 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     for path in (tmp_path / "no" / "such" / "a.png", tmp_path / "folder.png"):
         with pytest.raises(UserError, match=f"-o {re.escape(str(path))} cannot be written"):
             save(Figure(), path)
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_all_text_of_an_svg_is_text_and_its_title_says_what_it_is(
+    name: str, tmp_path: Path
+) -> None:
+    figure = PICTURES[name]()
+    root = ElementTree.fromstring(saved(figure, tmp_path / "a.svg"))
+    written = [" ".join("".join(e.itertext()).split()) for e in root.iter(f"{SVG}text")]
+    texts = [text for axes in figure.axes for text in (*axes.texts, axes.title)]
+    texts += [text for legend in figure.legends for text in legend.get_texts()]
+    shown = [line for text in texts for line in text.get_text().splitlines()]
+    assert {" ".join(line.split()) for line in shown} - {""} <= set(written)
+    [title] = [element.text for element in root.iter(f"{SVG}title")]
+    assert title == NASTY
 
 
 def test_text_is_shown_as_it_stands(tmp_path: Path) -> None:
@@ -330,6 +350,8 @@ def test_records_and_claims_are_told_apart() -> None:
         assert all(low < record.size < high for record in chosen)
     assert credible.get_markerfacecolor() != "none" and claim.get_markerfacecolor() == "none"
     assert {"known record, credible", "claim: peak picked on test"} <= set(legend_of(figure))
+    names = {text.get_text() for text in figure.axes[0].texts}
+    assert {"under 1k", "under 2k", "under 5k", "under 10k", "under 20k", "small"} <= names
     by_val = draw_front([track(NETS, records=records)], "", "parameters")
     assert "claim" not in " ".join(legend_of(by_val)), "test accuracies, beside validation"
 
@@ -346,13 +368,14 @@ def test_names_on_the_front_cover_neither_each_other_nor_points(
     nets: list[tuple[int, float, float]],
 ) -> None:
     rows = [(f"a rather long name {n}", *net) for n, net in enumerate(nets)]
-    figure = draw_front([track(rows)], "", "parameters")
+    drawn = track(rows, "test_acc", records=known_records())
+    figure = draw_front([drawn], "", "parameters")
     [axes] = figure.axes
     names = [text for text in axes.texts if text.get_text()]
     extents = boxes(figure, names)
     for one, other in combinations(extents, 2):
         assert not one.overlaps(other)
-    for line in (line for line in axes.lines if line.get_marker() == "o"):
+    for line in (line for line in axes.lines if line.get_marker() in ("o", "D")):
         for x, y in axes.transData.transform(np.array(points_of(line))):
             assert not any(box.contains(x, y) for box in extents)
     frame = axes.get_window_extent()

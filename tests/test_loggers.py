@@ -109,6 +109,14 @@ def session_of(events: Any) -> tuple[dict[str, Any], str]:
     return values, api_pb2.Status.Name(end.session_end_info.status)
 
 
+def columns_of(events: Any) -> set[str]:
+    """The results beside the hyperparameters in that table."""
+    from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+
+    content = events.PluginTagToContent("hparams")["_hparams_/experiment"]
+    return {info.name.tag for info in HParamsPluginData.FromString(content).experiment.metric_infos}
+
+
 def mlflow_client(folder: Path) -> Any:
     from mlflow import MlflowClient
 
@@ -415,6 +423,12 @@ def test_a_logger_changes_no_hash_and_a_study_goes_on_without_it(cli: Cli, tmp_p
     events = tensorboard_of(tmp_path / "multirun" / "s" / "0")
     assert [event.step for event in events.Scalars("val_acc")] == [1, 2]
     assert "| study | `s` |\n| trial | `0` |" in text_of(events, "run")
+    shown, row = session_of(events)[0], read_result(tmp_path / "multirun" / "s" / "0")
+    choices = {"data": "digits", "model": "ds_cnn", "optimizer": "soap", "scheduler": "onecycle"}
+    wanted = {**choices, "trial": 0, "num_params": 17418, "optimizer.lr": row["lr"]}
+    assert {name: shown[name] for name in wanted} == wanted
+    assert {"result/val_acc", "result/test_acc"} <= columns_of(events)
+    assert events.Scalars("result/val_acc")[0].value == pytest.approx(row["val_acc"])
     done = cli(*search, "hydra.sweeper.n_trials=1")
     assert done.returncode == 0, done.stderr
     assert list(read_table(tmp_path).trial) == [0]

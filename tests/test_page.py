@@ -289,6 +289,7 @@ def test_a_search_tells_how_it_went(search_report: Path) -> None:
     data = reader.data()
     assert len(run_ids(data["plots"]["timeline-search-0"])) == 4
     assert data["plots"]["importance-search-0"]["data"][0]["x"]
+    assert len(run_ids(data["plots"]["parallel-search-0"])) == 4
     best = load_results(search_report.parent / "multirun/arch_20000").val_acc.max()
     said = reader.words[reader.words.index("Best trial") :].partition("Trains it again")[0]
     assert "trial val_acc, % parameters run" in said and f"{100 * best:.2f}" in said

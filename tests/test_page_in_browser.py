@@ -333,6 +333,10 @@ def test_plots_of_a_search_are_drawn(browser: Any, search_report: Path) -> None:
     points = shown.page.locator("#history-search-0 .scatterlayer path.point")
     points.first.wait_for(state="attached")
     assert points.count() == 4
+    shown.page.locator("#parallel-search-0").scroll_into_view_if_needed()
+    trials = shown.page.locator("#parallel-search-0 .scatterlayer path.js-line")
+    trials.first.wait_for(state="attached")
+    assert "best" in shown.page.locator("#parallel-search-0 .legend").text_content()
     for name in ("importance-search-0", "timeline-search-0"):
         shown.page.locator(f"#{name}").scroll_into_view_if_needed()
         # Attached, not visible: a bar may have no length.

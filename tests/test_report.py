@@ -101,6 +101,8 @@ def test_columns_that_do_not_fit_are_named(
     said = re.findall(r"left out: (.*?) \((.*?)\)", " ".join(out.split()))
     if width in (None, 200):
         assert said == []
+        seconds = [line.split()[-1] for line in out.splitlines() if re.match(r"\d+  ", line)]
+        assert seconds and all(re.fullmatch(r"[\d,]+\.\d", text) for text in seconds), "alike"
         return
     [(names, remedy)] = said
     assert remedy == "wider terminal or --format csv"

@@ -401,6 +401,48 @@ def test_a_grids_end_takes_seeds_together(cli: Cli, tmp_path: Path) -> None:
     assert "never ran" not in done.stdout
 
 
+FAILS = """
+from torch import nn
+
+class Net(nn.Sequential):
+    def __init__(self, number: int) -> None:
+        super().__init__(nn.Flatten(), nn.Linear(784, 10))
+        self.number = number
+
+    def train(self, mode=True):
+        if mode and self.number == 1:
+            raise RuntimeError("out of luck")
+        return super().train(mode)
+"""
+
+
+def test_a_grid_with_a_failed_job_names_each_job_once_and_counts_it(
+    cli: Cli, tmp_path: Path
+) -> None:
+    (tmp_path / "mine.py").write_text(FAILS)
+    (tmp_path / "mine" / "model").mkdir(parents=True)
+    (tmp_path / "mine" / "model" / "failing.yaml").write_text(
+        "_target_: mine.Net\nnumber: ${seed}\n"
+    )
+    given = ["--config-dir", "mine", *TINY, "model=failing,ds_cnn_v3_code", "seed=0,1,2"]
+    done = cli("-m", *given, MNIST_SWEEP_TARGETS="mine.Net")
+    assert done.returncode == 1, done.stdout + done.stderr
+    shown = (done.stdout + done.stderr).splitlines()
+    for model in ("failing", "ds_cnn_v3_code"):
+        for seed in range(3):
+            named = [line for line in shown if f"model={model} seed={seed}" in line]
+            assert len(named) == 1, named
+    assert [line for line in shown if "Launching" in line] == []
+    assert "5 completed, 1 failed in" in done.stdout
+    [failing] = [line.split() for line in shown if line.startswith("failing ")]
+    [whole] = [line.split() for line in shown if line.startswith("ds_cnn_v3_code ")]
+    assert failing[:3] == ["failing", "2", "7850"] and failing[-4:] == [
+        *("2", "completed,", "1", "failed")
+    ]
+    assert whole[:2] == ["ds_cnn_v3_code", "3"] and whole[-1] == "completed"
+    assert "never ran" not in done.stdout
+
+
 STOPS = """
 from torch import nn
 

@@ -9,11 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-LEAST_ERROR = 0.01
-"""Percent: one image in 10,000. Added to each error, so that 100 % has a place."""
-
-SCALE = " (on a scale of errors)"
-"""What the label of an `accuracy_axis` ends in."""
+from mnist_sweep.report.analysis.error_scale import LEAST_ERROR, from_percent, to_percent
 
 TICKS = [
     [0, 50, 90, 99, 99.9, 100],
@@ -41,24 +37,24 @@ def epoch_axis(axes: Axes, epochs: int) -> None:
 
 
 def accuracy_axis(axis: Axis, percents: Sequence[float] | np.ndarray, headroom: float = 0) -> None:
-    """A y axis that is logarithmic in the error, with limits that take in all of these values.
+    """A y axis on the scale of errors, with limits that take in all of these values.
 
-    So 98 to 99 % is as far as 99 to 99.5 %, and an early epoch does not flatten the later ones.
+    An early epoch does not flatten the later ones. Its label is to end in SCALE.
     """
-    axis.axes.set_yscale("function", functions=(_from_percent, _to_percent))
+    axis.axes.set_yscale("function", functions=(from_percent, to_percent))
     values = numbers(percents)
     values = values[~np.isnan(values)]
     low, high = (values.min(), values.max()) if len(values) else (0.0, 100.0)
-    bottom, top = float(_from_percent(low)), float(_from_percent(high))
+    bottom, top = float(from_percent(low)), float(from_percent(high))
     pad = max(0.06 * (top - bottom), 0.02)
     bottom, top = bottom - pad, top + pad + headroom * (top - bottom)
     gap = TICK_GAP * (top - bottom)
-    low, high = max(_to_percent(bottom), -1.0), min(_to_percent(top), 100 + LEAST_ERROR / 3)
+    low, high = max(to_percent(bottom), -1.0), min(to_percent(top), 100 + LEAST_ERROR / 3)
     axis.axes.set_ylim(low, high)
     ticks: dict[float, float] = {}
     for level in TICKS:
         for tick in level if len(ticks) < ENOUGH_TICKS else []:
-            place = float(_from_percent(tick))
+            place = float(from_percent(tick))
             is_free = all(abs(place - other) > gap for other in ticks.values())
             if low <= tick <= high and is_free:
                 ticks[tick] = place
@@ -70,19 +66,11 @@ def accuracy_axis(axis: Axis, percents: Sequence[float] | np.ndarray, headroom: 
 def without_outliers(accs: Sequence[float]) -> float:
     """The lowest accuracy worth showing: without the lowest twentieth (two at least), if these
     would take more than a third of the axis."""
-    places = np.sort(_from_percent(100 * np.asarray(accs)))
+    places = np.sort(from_percent(100 * np.asarray(accs)))
     few = max(2, len(places) // 20)
     if len(places) < 4 * few or places[few] - places[0] < (places[-1] - places[0]) / 3:
         return min(accs)
     return float(np.sort(accs)[few])
-
-
-def _from_percent(percent: Any) -> Any:
-    return -np.log10(np.maximum(100 + LEAST_ERROR - np.asarray(percent, float), LEAST_ERROR / 10))
-
-
-def _to_percent(place: Any) -> Any:
-    return 100 + LEAST_ERROR - 10.0 ** -np.asarray(place, float)
 
 
 def log_limits(values: Sequence[float]) -> tuple[float, float]:

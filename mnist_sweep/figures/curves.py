@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mnist_sweep.figures.axes import SCALE, accuracy_axis, epoch_axis, numbers, plain_log_ticks
+from mnist_sweep.figures.axes import accuracy_axis, epoch_axis, numbers, plain_log_ticks
 from mnist_sweep.figures.labels import headline, legend, one_line
 from mnist_sweep.figures.style import (
     BLUE,
@@ -21,6 +21,7 @@ from mnist_sweep.figures.style import (
     styled,
 )
 from mnist_sweep.report.analysis.curves import RunCurve
+from mnist_sweep.report.analysis.error_scale import SCALE
 
 MANY_RUNS = len(COLORS)
 BEST_SHOWN = 5

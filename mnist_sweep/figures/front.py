@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
-from matplotlib import patheffects
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
@@ -13,16 +12,18 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Annotation
 from matplotlib.transforms import Bbox
 
-from mnist_sweep.figures.axes import SCALE, accuracy_axis, log_limits, numbers, plain_log_ticks
-from mnist_sweep.figures.labels import headline, legend, one_line, wrapped
+from mnist_sweep.figures.axes import accuracy_axis, log_limits, numbers, plain_log_ticks
+from mnist_sweep.figures.labels import ON_LINES, headline, legend, one_line, wrapped
 from mnist_sweep.figures.saving import boxes_for_unknown_glyphs
 from mnist_sweep.figures.style import BLUE, GREY, ORANGE, SKY, WIDTH, styled
+from mnist_sweep.report.analysis.error_scale import SCALE
 from mnist_sweep.report.analysis.front import FrontInfo, KnownRecord
 
 
 @styled
 def front(tracks: Sequence[FrontInfo], title: str, cost: str) -> Figure:
-    """Score against cost, a panel for each track; the configurations on the front are named.
+    """Score against cost, a panel for each track; the configurations on the front and the known
+    records are named.
 
     cost: what all tracks' cost is called.
     """
@@ -49,9 +50,18 @@ def front(tracks: Sequence[FrontInfo], title: str, cost: str) -> Figure:
     with boxes_for_unknown_glyphs():
         figure.draw_without_rendering()  # where things lie is known only then
         for axes, track in zip(grid.flat, tracks, strict=True):
-            best = track.front(track.score)
-            anchors = [(point.cost, 100 * point.scores[track.score].mean) for point in best]
-            _name_points(axes, renderer, anchors, [one_line(point.label, 36) for point in best])
+            named = [
+                *(
+                    (one_line(point.label, 36), point.cost, point.scores[track.score].mean)
+                    for point in track.front(track.score)
+                ),
+                *(
+                    (record.name, record.size, record.test_acc)
+                    for record in track.records_beside(track.score)
+                ),
+            ]
+            anchors = [(cost, 100 * mean) for _, cost, mean in named]
+            _name_points(axes, renderer, anchors, [name for name, _, _ in named])
     return figure
 
 
@@ -180,7 +190,7 @@ def _name(axes: Axes) -> Annotation:
         xytext=(0, 0),
         textcoords="offset points",
         fontsize=8.5,
-        path_effects=[patheffects.withStroke(linewidth=2.5, foreground="white")],
+        bbox=ON_LINES,
         zorder=4,
     )
     text.set_in_layout(False)

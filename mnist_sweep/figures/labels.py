@@ -6,6 +6,10 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+ON_LINES: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.6}
+"""The box of text that lines may cross. A halo (matplotlib's path effects) would make outlines of
+the letters, which an SVG's reader can neither search nor hear."""
+
 
 def headline(figure: Figure, title: str) -> None:
     """The title of a figure of several panels."""

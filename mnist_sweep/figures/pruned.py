@@ -6,9 +6,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from mnist_sweep.figures.axes import SCALE, accuracy_axis, epoch_axis, numbers, without_outliers
+from mnist_sweep.figures.axes import accuracy_axis, epoch_axis, numbers, without_outliers
 from mnist_sweep.figures.labels import headline, legend, one_line
 from mnist_sweep.figures.style import INK, PURPLE, SKY, VERMILION, WIDTH, styled
+from mnist_sweep.report.analysis.error_scale import SCALE
 from mnist_sweep.report.analysis.pruned import PrunedInfo, TrialCurve
 
 

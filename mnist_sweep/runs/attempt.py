@@ -30,11 +30,8 @@ from mnist_sweep.runs.provenance import TrialInfo, new_record, peak_rss_mb
 from mnist_sweep.runs.resuming import SoFar, take_over
 from mnist_sweep.train import save_whole, settle, train
 
-LOGGED_TAGS = (
-    *("run_id", "data", "model", "protocol", "seed", "num_params", "macs"),
-    *("study", "trial", "rung"),
-)
-"""Columns of the results table that a tracker gets at the start, beside the config."""
+LOGGED_TAGS = ("run_id", "seed", "num_params", "macs", "study", "trial", "rung")
+"""Columns of the results table that a tracker gets at the start, beside the groups' choices."""
 
 TO_GO_ON = (CHECKPOINT, SO_FAR)
 """Files that a run needs no more once it has come to its end."""
@@ -198,7 +195,11 @@ class Attempt:
             run_id=self.record.run_id,
             run_dir=self.run_dir,
             config=flat_config(self.config, keys(NotIn.LOG)),
-            tags={name: row[name] for name in LOGGED_TAGS if row[name] is not None},
+            tags={
+                name: row[name]
+                for name in (*self.record.groups, *LOGGED_TAGS)
+                if row[name] is not None
+            },
             group=self.record.study,
             is_resumed=self.experiment.settings.resume is not None,
         )

@@ -39,6 +39,11 @@ class KnownRecord:
     note: str
 
     @property
+    def name(self) -> str:
+        """Its class."""
+        return f"under {self.max_params / 1000:g}k"
+
+    @property
     def size(self) -> int:
         """Parameters; the limit of its class for a record whose size is not told."""
         return self.max_params if self.num_params is None else self.num_params

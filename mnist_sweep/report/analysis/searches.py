@@ -1,4 +1,5 @@
-"""The searches among runs: the best trials of each, what mattered, who worked when."""
+"""The searches among runs: the best trials of each, what was tried, what mattered, who worked
+when."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from mnist_sweep.errors import UserError
 from mnist_sweep.paths import JOURNAL, RUN_HYDRA
 from mnist_sweep.report.analysis.best_trials import BestTrials, best_trials
 from mnist_sweep.report.analysis.invocations import config_or_empty
+from mnist_sweep.report.analysis.parallel import ParallelInfo, parallel_info
 from mnist_sweep.report.analysis.search_history import SearchHistory, search_history
 from mnist_sweep.report.analysis.timeline import TimelineInfo, timeline
 from mnist_sweep.report.read.folders import RunFolders
@@ -19,6 +21,7 @@ from mnist_sweep.runs.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from mnist_sweep.report.analysis.importance import Importances
+    from mnist_sweep.report.read.study import SearchStudy
 
 
 @dataclass(frozen=True)
@@ -36,6 +39,10 @@ class SearchInfo:
     timeline: TimelineInfo | None
     history: SearchHistory | None
     """Of the first objective."""
+    parallel: ParallelInfo | None
+    """For the first objective."""
+    first_runs: Mapping[int, str]
+    """Trial -> run id."""
 
 
 def searches(runs: pd.DataFrame, folders: RunFolders) -> Iterator[SearchInfo]:
@@ -44,7 +51,10 @@ def searches(runs: pd.DataFrame, folders: RunFolders) -> Iterator[SearchInfo]:
         trials = runs[runs.study == name]
         hydra = _hydra_of_one(trials, folders)
         objectives, run_command = _objectives(hydra), Surroundings.of(hydra).command
-        importance, no_importance = _importance(trials, next(iter(objectives)), folders)
+        study, no_importance = _study(trials, folders)
+        importance = None
+        if study is not None:
+            importance, no_importance = _importance(study)
         yield SearchInfo(
             name=str(name),
             num_trials=trials.trial.nunique(),
@@ -55,6 +65,8 @@ def searches(runs: pd.DataFrame, folders: RunFolders) -> Iterator[SearchInfo]:
             no_importance=no_importance,
             timeline=timeline(trials),
             history=search_history(trials, *next(iter(objectives.items()))),
+            parallel=None if study is None else _parallel(study),
+            first_runs=dict(trials.dropna(subset="trial").groupby("trial").run_id.first()),
         )
 
 
@@ -72,26 +84,40 @@ def _objectives(hydra: DictConfig) -> Mapping[str, str]:
     return {str(name): str(direction) for name, direction in zip(*listed, strict=False)}
 
 
-def _importance(
-    trials: pd.DataFrame, objective: str, folders: RunFolders
-) -> "tuple[Importances | None, str]":
-    """What mattered, or None and a sentence that says why it cannot be told."""
+def _study(trials: pd.DataFrame, folders: RunFolders) -> "tuple[SearchStudy | None, str]":
+    """What Optuna knows of the search, or None and a sentence that says why that is not known."""
     run = folders.first(trials.run_id)
     if run is None:
         return None, "The search’s directory is not here, so it cannot be told."
-    # Here, so that a page without a search to explain imports no optuna.
-    from mnist_sweep.report.analysis.importance import importances
-    from mnist_sweep.report.read.study import read_study
-
     folder = next((f for f in run.run_dir.parents if (f / JOURNAL).is_file()), None)
     if folder is None:
         return None, (
             f"The study is not in the search’s directory ({JOURNAL}), so it cannot be told."
         )
+    # Here, so that a page without a search to explain imports no optuna.
+    from mnist_sweep.report.read.study import read_study
+
     try:
-        study = read_study(folder, None)
-        found = importances(study, study.objective(objective))
-        note = f"{found.note} {study.note}." if study.note else found.note
-        return replace(found, note=note), ""
+        return read_study(folder, None), ""
     except UserError as error:
         return None, f"It cannot be told: {error}."
+
+
+def _importance(study: "SearchStudy") -> "tuple[Importances | None, str]":
+    """What mattered, or None and a sentence that says why it cannot be told."""
+    from mnist_sweep.report.analysis.importance import importances
+
+    try:
+        found = importances(study, study.objective(None))
+    except UserError as error:
+        return None, f"It cannot be told: {error}."
+    note = f"{found.note} {study.note}." if study.note else found.note
+    return replace(found, note=note), ""
+
+
+def _parallel(study: "SearchStudy") -> ParallelInfo | None:
+    """None if no trial is completed."""
+    try:
+        return parallel_info(study, study.objective(None))
+    except UserError:
+        return None

@@ -1,5 +1,6 @@
 """The section of accuracy against parameters."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -21,10 +22,10 @@ from mnist_sweep.report.wording import counted
 MOST_POINTS = 2_000  # of a plot, which SVG still draws at once
 
 RECORDS = {
-    "credible": ("known records", "diamond-open"),
-    "claim": ("claims, peaks picked on test", "x-thin-open"),
+    "credible": ("known records", "diamond-open", "bottom"),
+    "claim": ("claims, peaks picked on test", "x-thin-open", "middle"),
 }
-"""Kind -> name and symbol."""
+"""Kind -> name, symbol, and at which height beside it the record's own name is."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,9 @@ def front_figure(info: FrontInfo, score: str) -> Figure:
                     "line": {"width": 1, "color": "var(--page)"},
                 },
             },
-            *_traces_of_records(records, y),
+            *_traces_of_records(
+                records, y, math.sqrt(min(sizes, default=1) * max(sizes, default=1))
+            ),
         ],
         "layout": {"xaxis": size_axis(sizes, "parameters"), "yaxis": y.axis},
     }
@@ -122,19 +125,26 @@ def _words(point: FrontPoint, score: str) -> str:
 
 
 def _traces_of_records(
-    records: Iterable[KnownRecord], y: AccuracyAxis
+    records: Iterable[KnownRecord], y: AccuracyAxis, middle: float
 ) -> Iterable[Mapping[str, Any]]:
-    for kind, (name, symbol) in RECORDS.items():
+    """middle: of the axis; a record's name is on the side towards it."""
+    for kind, (name, symbol, height) in RECORDS.items():
         chosen = [record for record in records if record.kind == kind]
         if chosen:
             yield {
                 "type": "scatter",
-                "mode": "markers",
+                "mode": "markers+text",
                 "name": name,
                 "x": [record.size for record in chosen],
                 "y": [y.place(record.test_acc) for record in chosen],
-                "text": [_words_of_record(record, name) for record in chosen],
-                "hovertemplate": HOVER_TEXT,
+                "text": [record.name for record in chosen],
+                "textposition": [
+                    f"{height} {'right' if record.size < middle else 'left'}" for record in chosen
+                ],
+                "cliponaxis": False,
+                "textfont": {"size": 11},
+                "hovertext": [_words_of_record(record, name) for record in chosen],
+                "hovertemplate": "%{hovertext}<extra></extra>",
                 "marker": {
                     "symbol": symbol,
                     "size": 10,

@@ -1,4 +1,5 @@
-"""The section of a search: the best trials, how it went, what mattered, who worked when."""
+"""The section of a search: the best trials, how it went, what was tried and what mattered, who
+worked when."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING
 from mnist_sweep.report.analysis.best_trials import BestTrial, BestTrials
 from mnist_sweep.report.analysis.searches import SearchInfo
 from mnist_sweep.report.analysis.timeline import TimelineBar, TimelineInfo
+from mnist_sweep.report.page.parallel import parallel_figure, parallel_words
 from mnist_sweep.report.page.plots import HOVER_TEXT, Figure, label
 from mnist_sweep.report.page.search_history import history_figure, history_words
 from mnist_sweep.report.wording import counted, duration
@@ -43,11 +45,17 @@ class SearchSection:
     def history_words(self) -> str:
         return history_words(self.info.history) if self.info.history else ""
 
+    @property
+    def parallel_words(self) -> str:
+        return parallel_words(self.info.parallel) if self.info.parallel else ""
+
     def figures(self) -> dict[str, Figure]:
         """By the names of their places in the section."""
         found = {}
         if self.info.history:
             found["history"] = history_figure(self.info.history)
+        if self.info.parallel:
+            found["parallel"] = parallel_figure(self.info.parallel, self.info.first_runs)
         if self.info.importance:
             found["importance"] = importance_figure(self.info.importance)
         if self.info.timeline:

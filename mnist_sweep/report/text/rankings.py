@@ -144,7 +144,8 @@ def _columns(track: pd.DataFrame, shown: pd.DataFrame) -> dict[str, Column]:
             found["range"] = Column("worst to best of n", [span(*both) for both in ends])
     found["num_params"] = Column("params", [_number(value) for value in shown.num_params])
     found["macs"] = Column("MACs", [_number(value) for value in shown.macs])
-    found["seconds"] = Column("seconds", [_number(value) for value in shown.seconds])
+    seconds = ["" if pd.isna(value) else f"{value:,.1f}" for value in shown.seconds]
+    found["seconds"] = Column("seconds", seconds)
     if "score" in found:
         found.pop(ranked_by, None)
     return {name: column for name, column in found.items() if any(column.cells)}
