@@ -27,7 +27,7 @@ from mnist_sweep.search.points.proposing import Proposer
 from mnist_sweep.search.points.sampler import make_sampler, number_of_trials
 from mnist_sweep.search.points.space import Space, make_space
 from mnist_sweep.search.settings import SearchSettings
-from mnist_sweep.search.study.lasting import LastingStorage
+from mnist_sweep.search.study.lasting import LastingStorage, Patience
 from mnist_sweep.search.study.ledger import Ledger
 from mnist_sweep.search.study.opening import in_common, open_study
 from mnist_sweep.search.study.storage import open_storage
@@ -89,12 +89,14 @@ def make_controller(
             f"space   {n_trials} points in all, so no more trials, for all that "
             f"hydra.sweeper.n_trials={settings.n_trials}"
         )
+    patience = Patience(settings.storage_wait_s, progress.note)
     if isinstance(storage, LastingStorage):
-        storage.be_patient(settings.storage_wait_s, progress.note)
+        storage.patience = patience
     controller = Controller(
         settings,
         n_trials,
         engine=engine,
+        patience=patience,
         ledger=ledger,
         proposer=Proposer(settings, ledger, candidates, n_trials),
         lifecycle=Lifecycle(settings, objectives, ledger, rows, threads),

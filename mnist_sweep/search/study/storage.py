@@ -14,7 +14,7 @@ from mnist_sweep.paths import JOURNAL
 from mnist_sweep.search.optuna_private import cached
 from mnist_sweep.search.study.credentials import without_credentials, without_secrets
 from mnist_sweep.search.study.journal import JournalFile
-from mnist_sweep.search.study.lasting import LastingStorage
+from mnist_sweep.search.study.lasting import LastingStorage, name_losses
 
 OPENING_ATTEMPTS = 10
 
@@ -39,7 +39,9 @@ def open_storage(url: str | None, sweep_dir: Path) -> BaseStorage:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     if url is None:
         return _open_journal(sweep_dir / JOURNAL)
-    return LastingStorage(cached(_open_database(url)), url)
+    database = _open_database(url)
+    name_losses(database.engine)
+    return LastingStorage(cached(database), url)
 
 
 def _open_journal(path: Path) -> BaseStorage:
