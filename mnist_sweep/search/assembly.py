@@ -3,11 +3,14 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
+import optuna
 import torch
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
+from mnist_sweep.errors import UserError
 from mnist_sweep.paths import SWEEP_CONFIG
 from mnist_sweep.runs.console import warn
 from mnist_sweep.runs.surroundings import Surroundings
@@ -40,6 +43,9 @@ from mnist_sweep.search.trials.rows import Rows
 from mnist_sweep.vault import as_shown
 from mnist_sweep.writing import write_whole
 
+MOST_A_CORE = 16
+"""Workers, of which each keeps a core busy."""
+
 
 def make_controller(
     settings: SearchSettings, cfg: DictConfig, context: HydraContext, arguments: Sequence[str]
@@ -49,6 +55,7 @@ def make_controller(
         UserError: the search cannot work, its study is another one, or a place cannot be written.
         HydraException: a key or a choice does not exist.
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     torch.set_num_threads(1)  # counting a net is no work to share; a run sets its own
     sweep_dir = Path(cfg.hydra.sweep.dir)
     space = _space(settings, context, arguments)
@@ -59,6 +66,7 @@ def make_controller(
     candidates = Candidates(composer, space, fitter)
     base = check_sweep(cfg, settings, candidates)
     n_trials = number_of_trials(settings, space)
+    workers = _workers(settings.n_jobs, n_trials)
 
     name = settings.study_name or os.path.relpath(sweep_dir)
     seeds = tuple(base.seed + n for n in range(settings.replicates))
@@ -78,8 +86,7 @@ def make_controller(
     ledger = Ledger(study, settings.lease_s)
     objectives = Objectives(settings.objective, settings.direction)
 
-    n_jobs = settings.n_jobs if settings.n_jobs != "auto" else _num_cores()
-    engine = make_engine(min(n_jobs, n_trials), SweepContext(context, cfg))
+    engine = make_engine(workers, SweepContext(context, cfg))
     threads = engine.threads if base.trainer.threads == "auto" else None
     progress = Progress(ledger, objectives, n_trials)
     for doubt in doubts(settings):
@@ -121,6 +128,21 @@ def _space(settings: SearchSettings, context: HydraContext, arguments: Sequence[
     return make_space(
         settings.params or {}, arguments, settings.conditions, extender, context.config_loader
     )
+
+
+def _workers(n_jobs: int | Literal["auto"], n_trials: int) -> int:
+    """
+    Raises:
+        UserError: there would be so many that they only took each other's memory and time.
+    """
+    cores = _num_cores()
+    workers = min(cores if n_jobs == "auto" else n_jobs, n_trials)
+    if workers > MOST_A_CORE * cores:
+        raise UserError(
+            f"hydra.sweeper.n_jobs={n_jobs}: {workers:,} workers, each a process of a few hundred "
+            f"MB, for {cores} cores: use at most {MOST_A_CORE * cores}, or auto, one a core"
+        )
+    return workers
 
 
 def _num_cores() -> int:

@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from sqlalchemy.engine import make_url
 
@@ -36,7 +35,6 @@ def open_storage(url: str | None, sweep_dir: Path) -> BaseStorage:
     Raises:
         UserError: it cannot be opened, read or written, or needs a package that is not here.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     if url is None:
         return _open_journal(sweep_dir / JOURNAL)
     database = _open_database(url)
