@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -189,6 +190,31 @@ def test_once_patience_has_ended_nothing_waits(cut: Cut) -> None:
     with pytest.raises(StorageLostError):
         cut.new_trial()
     assert not cut.said
+
+
+def test_a_file_that_another_program_has_locked_is_waited_for(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "study.db"
+    storage = open_storage(f"sqlite:///{path}?timeout=0.1", tmp_path)
+    assert isinstance(storage, LastingStorage)
+    study = optuna.create_study(study_name="s", storage=storage)
+    capfd.readouterr()
+    other = sqlite3.connect(path, check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
+    said: list[str] = []
+
+    def unlock(line: str) -> None:
+        said.append(line)
+        other.rollback()
+
+    storage.patience = Patience(60, unlock)
+    assert study.get_trials() == []
+    other.execute("BEGIN EXCLUSIVE")
+    assert study.ask().number == 0
+    assert [trial.number for trial in study.get_trials()] == [0]
+    assert len(said) == 2 and all("database is locked" in line for line in said)
+    assert capfd.readouterr() == ("", "")
 
 
 def test_ctrl_c_within_an_operation_is_no_lost_connection(cut: Cut) -> None:
