@@ -61,9 +61,10 @@ def end_connections(server: Server) -> None:
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("n_trials", "events", "apart"),
-    [(10, 5, 1), pytest.param(30, 10, 2, marks=pytest.mark.slow)],
+    [(10, 5, 1), (30, 10, 2)],
 )
 def test_a_search_outlives_its_databases_restarts(
     on_server: Search, server: Server, n_trials: int, events: int, apart: int
@@ -89,6 +90,7 @@ def test_a_search_outlives_its_databases_restarts(
     check_secret(on_server)
 
 
+@pytest.mark.slow
 def test_an_outage_is_said_in_one_line_and_waited_out(on_server: Search, server: Server) -> None:
     on_server.arguments = [*BY_MOODY, LR, "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=2"]
     on_server.shut_gate()
@@ -107,6 +109,7 @@ def test_an_outage_is_said_in_one_line_and_waited_out(on_server: Search, server:
     check_secret(on_server)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["limit", "Ctrl-C twice", "Ctrl-C twice at its start"])
 def test_past_its_limit_an_outage_ends_the_search_and_the_same_command_goes_on(
     on_server: Search, server: Server, how: str
