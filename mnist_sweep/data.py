@@ -36,6 +36,9 @@ HEADER_BYTES = {TRAIN_IMAGES: 16, TEST_IMAGES: 16, TRAIN_LABELS: 8, TEST_LABELS:
 
 DOWNLOAD_TIMEOUT_S = 20
 
+VARIABLE = "MNIST_SWEEP_DATA"
+"""Of the environment; what data.root is where it is not given."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -173,7 +176,7 @@ def fetch(config: DataConfig) -> str | None:
             problem = f"the download failed: {_reason(error)}"
     if is_present(config.root, name):
         return None
-    if config.name == "auto" and not _is_chosen(config.root):
+    if config.name == "auto" and not _is_named(config.root):
         return f"{_missing(config.root, name)} ({problem})"
     raise UserError(f"{_named(config)}: {_missing(config.root, name)} ({problem})")
 
@@ -225,7 +228,7 @@ def find(config: DataConfig) -> str:
     if name == "digits" or is_present(config.root, name):
         return name
     _check_root(config.root, name)
-    if config.name == "auto" and not _is_chosen(config.root):
+    if config.name == "auto" and not _is_named(config.root):
         return "digits"
     raise UserError(f"{_named(config)}: {_missing(config.root, name)}")
 
@@ -257,13 +260,16 @@ def is_present(root: str, name: str) -> bool:
     )
 
 
-def _is_chosen(root: str) -> bool:
-    """Whether the key data.root says so, and neither the environment nor nobody at all."""
-    return root != os.environ.get("MNIST_SWEEP_DATA", "data")
+def _is_named(root: str) -> bool:
+    """Whether data.root or the environment says where MNIST is: then it is no digits' turn."""
+    return VARIABLE in os.environ or root != "data"
 
 
 def _named(config: DataConfig) -> str:
-    return f"data.root={config.root}" if config.name == "auto" else f"data={config.name}"
+    if config.name != "auto":
+        return f"data={config.name}"
+    is_of_environment = config.root == os.environ.get(VARIABLE)
+    return f"{VARIABLE if is_of_environment else 'data.root'}={config.root}"
 
 
 def _check_root(root: str, name: str) -> None:
@@ -290,7 +296,7 @@ def _missing(root: str, name: str) -> str:
     kind = "the .gz form" if source.of_gz else "plain or .gz"
     return (
         f"put the four files {', '.join(FILES)} ({kind}) into {raw_folder(root, name)}, or point "
-        f"the environment variable MNIST_SWEEP_DATA at the folder that holds {source.folder}/raw, "
+        f"the environment variable {VARIABLE} at the folder that holds {source.folder}/raw, "
         "or use data=digits, which needs no network"
     )
 

@@ -69,9 +69,9 @@ def environment(**extra: str) -> dict[str, str]:
     kept = {
         key: value
         for key, value in os.environ.items()
-        if key not in ("COLUMNS", "HYDRA_FULL_ERROR")
+        if key not in ("COLUMNS", "HYDRA_FULL_ERROR", "MNIST_SWEEP_DATA")
     }
-    return {**kept, "MNIST_SWEEP_DATA": "no-data-here", "OMP_NUM_THREADS": "1", **extra}
+    return {**kept, "OMP_NUM_THREADS": "1", **extra}
 
 
 @dataclass(frozen=True)

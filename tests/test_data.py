@@ -512,9 +512,16 @@ def test_a_set_known_by_its_zipped_files_needs_them(
 # Where the data come from
 
 
-def test_auto_falls_back_to_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("MNIST_SWEEP_DATA", str(tmp_path / "nothing-here"))
-    data = load(source("auto", tmp_path / "nothing-here"), EVERYTHING)
+@pytest.fixture
+def unnamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The root where nobody has said where MNIST is: a folder of the current one's."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MNIST_SWEEP_DATA", raising=False)
+    return "data"
+
+
+def test_auto_falls_back_to_digits(unnamed: str, tmp_path: Path) -> None:
+    data = load(source("auto", unnamed), EVERYTHING)
     digits = load(source("digits", tmp_path), EVERYTHING)
     assert data.name == "digits" and fingerprint(data) == fingerprint(digits)
 
@@ -537,24 +544,16 @@ def test_fetch_without_leave_to_download_says_what_is_missing(
     assert not (tmp_path / "data").exists()
 
 
-def test_fetch_tells_auto_why_it_has_to_do_without_mnist(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("MNIST_SWEEP_DATA", str(tmp_path))
-    reason = fetch(source("auto", tmp_path))
+def test_fetch_tells_auto_why_it_has_to_do_without_mnist(unnamed: str) -> None:
+    reason = fetch(source("auto", unnamed))
     assert reason is not None
-    assert_says_what_is_missing(reason, tmp_path / "MNIST" / "raw")
+    assert_says_what_is_missing(reason, Path(unnamed) / "MNIST" / "raw")
     assert "data.download=false" in reason
 
 
-def test_fetch_into_a_place_that_cannot_be_is_said_before_any_download(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_fetch_into_a_place_that_cannot_be_is_said_before_any_download(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     root = tmp_path / "file" / "data"
-    monkeypatch.setenv("MNIST_SWEEP_DATA", str(root))
-    reason = fetch(source("auto", root, download=True))
-    assert reason is not None and f"data.root={root} cannot be written" in reason
     with pytest.raises(UserError, match="cannot be written") as caught:
         fetch(source("mnist", root, download=True))
     assert_says_what_is_missing(str(caught.value), root)
@@ -575,13 +574,17 @@ def test_a_root_that_the_user_names_and_that_is_none_is_an_error(kind: str, tmp_
         assert "data=digits" in str(caught.value) or str(tmp_path / "right") in str(caught.value)
 
 
-def test_a_file_for_a_root_is_an_error_from_the_environment_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("kind", ["file", "folder", "nothing"])
+def test_a_root_that_the_environment_names_and_that_is_none_is_an_error_too(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "mine.npz").touch()
-    monkeypatch.setenv("MNIST_SWEEP_DATA", str(tmp_path / "mine.npz"))
-    with pytest.raises(UserError, match="mine.npz: is a file"):
-        load(source("auto", tmp_path / "mine.npz"), EVERYTHING)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MNIST_SWEEP_DATA", str(tmp_path / kind))
+    named = "data.root" if kind == "file" else "MNIST_SWEEP_DATA"
+    for call in (fetch, lambda config: load(config, EVERYTHING)):
+        with pytest.raises(UserError, match=f"{named}={tmp_path / kind}: .*data=digits"):
+            call(source("auto", tmp_path / kind))
 
 
 def test_fetch_has_nothing_to_do_for_digits(tmp_path: Path) -> None:

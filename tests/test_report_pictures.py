@@ -46,7 +46,7 @@ def report(
     """`report("front", ...)` runs the command in an empty folder, in this process; returns what
     it printed. With `code`, what it said to standard error."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("MNIST_SWEEP_DATA", "no-data-here")
+    monkeypatch.delenv("MNIST_SWEEP_DATA", raising=False)
 
     def call(*words: str, code: int = 0) -> str:
         monkeypatch.setattr(sys, "argv", ["report", *words])

@@ -216,6 +216,46 @@ def test_a_custom_search_space_needs_the_users_word(search: Cli, tmp_path: Path)
     assert_refused(done, tmp_path, "hydra.sweeper.custom_search_space", "os.system")
 
 
+@pytest.mark.parametrize(
+    "body, fragments",
+    [
+        ("def extend(config): pass", ["mine.extend: TypeError", "the configuration and a trial"]),
+        ("def extend(config, trial): config.no_such_key.x", ["mine.extend: ConfigAttributeError"]),
+        (
+            "def extend(config, trial):\n"
+            "    if trial.suggest_categorical('optimizer', ['sgd', 'adam']) == 'adam': 1 / 0",
+            ["mine.extend: ZeroDivisionError"],
+        ),
+        (
+            "def extend(config, trial): trial.suggest_float('optimizer.lrr', 0, 1)",
+            ["optimizer.lrr"],
+        ),
+        (
+            "def extend(config, trial): trial.suggest_int('trainer.epochs', 1, 2)",
+            ["hydra.sweeper.custom_search_space searches trainer.epochs", "fixed as well"],
+        ),
+        (
+            "def extend(config, trial): trial.suggest_float('optimizer.weight_decay', -9, -1)",
+            ["optimizer.weight_decay=-"],
+        ),
+    ],
+)
+def test_a_wrong_custom_search_space_is_refused_before_there_is_a_study(
+    search: Cli, tmp_path: Path, body: str, fragments: list[str]
+) -> None:
+    (tmp_path / "mine.py").write_text(f"{body}\n")
+    extended = "hydra.sweeper.custom_search_space=mine.extend"
+    done = search(LR, extended, "trainer.epochs=1", MNIST_SWEEP_TARGETS="mine.extend")
+    assert_refused(done, tmp_path, *fragments)
+    assert not list(tmp_path.rglob("study.journal"))
+
+
+def test_more_workers_than_are_of_use_are_refused(search: Cli, tmp_path: Path) -> None:
+    done = search(LR, "hydra.sweeper.n_jobs=5000", "hydra.sweeper.n_trials=9000")
+    assert_refused(done, tmp_path, "hydra.sweeper.n_jobs=5000", "use at most", "or auto")
+    assert not list(tmp_path.rglob("study.journal"))
+
+
 def test_a_grid_is_every_combination_once(search: Cli, tmp_path: Path) -> None:
     done = search(
         "optimizer.lr=0.01,0.02", "trainer.ema_horizon=range(0.5, 2, 0.5)",

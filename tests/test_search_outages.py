@@ -19,6 +19,7 @@ from tests.searches import (
     Command,
     Search,
     check_secret,
+    is_finished,
     is_fork_server,
     is_gone,
     search,
@@ -60,19 +61,32 @@ def end_connections(server: Server) -> None:
         )
 
 
-@pytest.mark.slow  # a connection lost within a commit is not always taken for one
-def test_a_search_outlives_its_databases_restarts(on_server: Search, server: Server) -> None:
-    on_server.arguments = [*TWO, "hydra.sweeper.n_trials=10", "hydra.sweeper.lease_s=5"]
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("n_trials", "events", "apart"),
+    [(10, 5, 1), (30, 10, 2)],
+)
+def test_a_search_outlives_its_databases_restarts(
+    on_server: Search, server: Server, n_trials: int, events: int, apart: int
+) -> None:
+    """apart: rows between two events, every other one of which is a restart."""
+    arguments = [f"hydra.sweeper.n_trials={n_trials}", "hydra.sweeper.lease_s=5"]
+    on_server.arguments = [*TWO, *arguments]
     command = on_server.start()
-    for number in range(1, 6):
-        wait_until(lambda: rows(on_server) >= number, command)  # noqa: B023
+    for number in range(events):
+        wait_until(lambda: rows(on_server) > apart * number, command)  # noqa: B023
         if number % 2:
-            server.restart()
-        else:
             end_connections(server)
+        else:
+            server.restart()
     assert command.wait() == 0, command
     assert command.err.read_text() == ""
-    check_books(on_server, 10)
+    study = on_server.study()
+    assert study is not None
+    leases = [study.user_attrs[key] for key in study.user_attrs if key.startswith("controller:")]
+    assert [lease["pid"] for lease in leases] == [command.pid], "the same process all the time"
+    assert all(map(is_finished, on_server.trials())), "no trial was lost, and none made twice"
+    check_books(on_server, n_trials)
     check_secret(on_server)
 
 
@@ -96,7 +110,7 @@ def test_an_outage_is_said_in_one_line_and_waited_out(on_server: Search, server:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("how", ["limit", "Ctrl-C twice"])
+@pytest.mark.parametrize("how", ["limit", "Ctrl-C twice", "Ctrl-C twice at its start"])
 def test_past_its_limit_an_outage_ends_the_search_and_the_same_command_goes_on(
     on_server: Search, server: Server, how: str
 ) -> None:
@@ -105,6 +119,10 @@ def test_past_its_limit_an_outage_ends_the_search_and_the_same_command_goes_on(
     command = on_server.start(f"hydra.sweeper.storage_wait_s={1 if how == 'limit' else 600}")
     wait_until(lambda: len(on_server.running(command)) == 2, command)
     tree = command.tree()
+    if how == "Ctrl-C twice at its start":
+        command.send(signal.SIGINT)
+        command.wait_for_output("Ctrl-C again stops them at once")
+        command.process.send_signal(signal.SIGSTOP)  # so that it has not asked the server yet
     server.stop()
     on_server.open_gate()
     if how == "limit":
@@ -114,10 +132,12 @@ def test_past_its_limit_an_outage_ends_the_search_and_the_same_command_goes_on(
         assert "hydra.sweeper.storage_wait_s=1" in line
         assert "the same command goes on with the study" in line
     else:
-        command.wait_for_output("lost the connection")
+        if how == "Ctrl-C twice":
+            command.wait_for_output("lost the connection")
+            command.send(signal.SIGINT)
+            command.wait_for_output("Ctrl-C again stops them at once")
         command.send(signal.SIGINT)
-        command.wait_for_output("Ctrl-C again stops them at once")
-        command.send(signal.SIGINT)
+        command.process.send_signal(signal.SIGCONT)
         assert command.wait() == 130, command
         expected = "stopped at once; the same command goes on with the study\n"
         assert command.err.read_text() == expected, command

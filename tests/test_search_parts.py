@@ -43,6 +43,7 @@ from mnist_sweep.search.points.sampler import make_sampler, number_of_trials
 from mnist_sweep.search.points.space import make_space
 from mnist_sweep.search.settings import Direction, SearchSettings, search_settings
 from mnist_sweep.search.study.attributes import ATTEMPT, RETRY, RETRY_OF, STATUS, is_finished
+from mnist_sweep.search.study.lasting import Patience
 from mnist_sweep.search.study.ledger import Ledger
 from mnist_sweep.search.study.opening import check_same, in_common
 from mnist_sweep.search.trials.layout import Layout
@@ -135,6 +136,7 @@ class Parts:
             self.settings,
             self.n_trials,
             engine=engine,
+            patience=Patience(0.0, progress.note),
             ledger=self.ledger,
             proposer=self.proposer,
             lifecycle=self.lifecycle,

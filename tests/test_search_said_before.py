@@ -277,8 +277,15 @@ def test_a_root_that_is_none_is_never_passed_over(
     cli: Cli, tmp_path: Path, mode: list[str]
 ) -> None:
     (tmp_path / "mine.npz").touch()
-    done = cli(*mode, *[word for word in TINY if word != "data=digits"], "data.root=mine.npz")
-    assert done.returncode == 2 and "data.root=mine.npz" in done.stderr
+    (tmp_path / "empty").mkdir()
+    mnist = [*mode, *[word for word in TINY if word != "data=digits"], "data.download=false"]
+    for name, done in {
+        "data.root=mine.npz": cli(*mnist, "data.root=mine.npz"),
+        "data.root=empty": cli(*mnist, "data.root=empty"),
+        "MNIST_SWEEP_DATA=empty": cli(*mnist, MNIST_SWEEP_DATA="empty"),
+        "data=mnist": cli(*mnist, "data=mnist", MNIST_SWEEP_DATA="empty"),
+    }.items():
+        assert done.returncode == 2 and name in done.stderr and "data=digits" in done.stderr
     assert not trained(tmp_path)
 
 

@@ -3,7 +3,9 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
+import optuna
 import torch
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
@@ -20,6 +22,7 @@ from mnist_sweep.search.display.summary import Summary
 from mnist_sweep.search.engines.engine import make_engine
 from mnist_sweep.search.engines.job import SweepContext
 from mnist_sweep.search.failures import Failures
+from mnist_sweep.search.launching.staffing import PROCESSES
 from mnist_sweep.search.objectives import Objectives
 from mnist_sweep.search.points.candidate import Candidates
 from mnist_sweep.search.points.composer import Composer
@@ -28,7 +31,7 @@ from mnist_sweep.search.points.proposing import Proposer
 from mnist_sweep.search.points.sampler import make_sampler, number_of_trials
 from mnist_sweep.search.points.space import Space, make_space
 from mnist_sweep.search.settings import SearchSettings
-from mnist_sweep.search.study.lasting import LastingStorage
+from mnist_sweep.search.study.lasting import LastingStorage, Patience
 from mnist_sweep.search.study.ledger import Ledger
 from mnist_sweep.search.study.opening import in_common, open_study
 from mnist_sweep.search.study.storage import open_storage
@@ -41,6 +44,9 @@ from mnist_sweep.search.trials.rows import Rows
 from mnist_sweep.vault import as_shown
 from mnist_sweep.writing import write_whole
 
+MOST_A_CORE = 16
+"""Workers, of which each keeps a core busy."""
+
 
 def make_controller(
     settings: SearchSettings, cfg: DictConfig, context: HydraContext, arguments: Sequence[str]
@@ -50,6 +56,7 @@ def make_controller(
         UserError: the search cannot work, its study is another one, or a place cannot be written.
         HydraException: a key or a choice does not exist.
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     torch.set_num_threads(1)  # counting a net is no work to share; a run sets its own
     sweep_dir = Path(cfg.hydra.sweep.dir)
     space = _space(settings, context, arguments)
@@ -60,6 +67,7 @@ def make_controller(
     candidates = Candidates(composer, space, fitter)
     base = check_sweep(cfg, settings, candidates)
     n_trials = number_of_trials(settings, space)
+    num_workers = _num_workers(settings.n_jobs, n_trials, cfg)
 
     name = settings.study_name or os.path.relpath(sweep_dir)
     seeds = tuple(base.seed + n for n in range(settings.replicates))
@@ -80,10 +88,7 @@ def make_controller(
     objectives = Objectives(settings.objective, settings.direction)
 
     launcher = str(cfg.hydra.runtime.choices["hydra/launcher"])
-    n_jobs = settings.n_jobs if settings.n_jobs != "auto" else _num_workers(launcher, cfg)
-    engine = make_engine(
-        min(n_jobs, n_trials), SweepContext(context, cfg), launcher, settings.lease_s
-    )
+    engine = make_engine(num_workers, SweepContext(context, cfg), launcher, settings.lease_s)
     threads = engine.threads if base.trainer.threads == "auto" else None
     progress = Progress(ledger, objectives, n_trials)
     for doubt in doubts(settings):
@@ -93,12 +98,14 @@ def make_controller(
             f"space   {n_trials} points in all, so no more trials, for all that "
             f"hydra.sweeper.n_trials={settings.n_trials}"
         )
+    patience = Patience(settings.storage_wait_s, progress.note)
     if isinstance(storage, LastingStorage):
-        storage.be_patient(settings.storage_wait_s, progress.note)
+        storage.patience = patience
     controller = Controller(
         settings,
         n_trials,
         engine=engine,
+        patience=patience,
         ledger=ledger,
         proposer=Proposer(settings, ledger, candidates, n_trials),
         lifecycle=Lifecycle(settings, objectives, ledger, rows, threads),
@@ -125,19 +132,30 @@ def _space(settings: SearchSettings, context: HydraContext, arguments: Sequence[
     )
 
 
-def _num_workers(launcher: str, cfg: DictConfig) -> int:
+def _num_workers(n_jobs: int | Literal["auto"], n_trials: int, cfg: DictConfig) -> int:
     """
     Raises:
-        UserError: they are of a cluster, whose size is not to be guessed.
+        UserError: there would be so many that they only took each other's memory and time, or they
+            are of a cluster, whose size is not to be guessed.
     """
-    is_cluster = launcher == "ray" and cfg.hydra.launcher.ray.init.address is not None
-    if launcher == "submitit_slurm" or is_cluster:
+    launcher = cfg.hydra.runtime.choices["hydra/launcher"]
+    cores = _num_cores()
+    if n_jobs == "auto":
+        is_cluster = launcher == "ray" and cfg.hydra.launcher.ray.init.address is not None
+        if launcher == "submitit_slurm" or is_cluster:
+            raise UserError(
+                "hydra.sweeper.n_jobs=auto: is one worker a core of this machine; say how many "
+                f"hydra/launcher={launcher} is to start, such as hydra.sweeper.n_jobs=16"
+            )
+        of_joblib = cfg.hydra.launcher.get("n_jobs")
+        n_jobs = of_joblib if of_joblib is not None and of_joblib > 0 else cores
+    workers = min(n_jobs, n_trials)
+    if launcher in PROCESSES and workers > MOST_A_CORE * cores:
         raise UserError(
-            f"hydra.sweeper.n_jobs=auto: is one worker a core of this machine; say how many "
-            f"hydra/launcher={launcher} is to start, such as hydra.sweeper.n_jobs=16"
+            f"hydra.sweeper.n_jobs={n_jobs}: {workers:,} workers, each a process of a few hundred "
+            f"MB, for {cores} cores: use at most {MOST_A_CORE * cores}, or auto, one a core"
         )
-    given = cfg.hydra.launcher.get("n_jobs", -1)  # joblib's
-    return int(given) if given and given > 0 else _num_cores()
+    return workers
 
 
 def _num_cores() -> int:

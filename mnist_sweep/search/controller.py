@@ -19,7 +19,7 @@ from mnist_sweep.search.interrupts import Interrupts
 from mnist_sweep.search.points.proposing import Accepted, Proposer, Rejected
 from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.attributes import is_finished
-from mnist_sweep.search.study.lasting import StorageLostError
+from mnist_sweep.search.study.lasting import Patience, StorageLostError
 from mnist_sweep.search.study.ledger import Ledger
 from mnist_sweep.search.study.requests import Requests
 from mnist_sweep.search.trials.lifecycle import Lifecycle, Verdict
@@ -44,6 +44,7 @@ class Controller:
         n_trials: int,
         *,
         engine: Engine,
+        patience: Patience,
         ledger: Ledger,
         proposer: Proposer,
         lifecycle: Lifecycle,
@@ -57,6 +58,7 @@ class Controller:
         self.n_trials = n_trials
         self.max_minutes = settings.max_minutes
         self.engine = engine
+        self.patience = patience
         self.ledger = ledger
         self.proposer = proposer
         self.lifecycle = lifecycle
@@ -90,6 +92,8 @@ class Controller:
                 self.recovery.recover()  # of a controller that was killed beside this one
                 self.recovery.write_rejected()
             except BaseException as error:
+                if isinstance(error, KeyboardInterrupt | StorageLostError):
+                    self.patience.end()
                 with suppress(StorageLostError):  # the next command on the study does it
                     self._abandon_all()
                 if isinstance(error, KeyboardInterrupt):  # Ctrl-C or SIGTERM

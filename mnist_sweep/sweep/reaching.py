@@ -36,6 +36,7 @@ def open_search(folder: Path, url: str | None) -> Search:
             f"{folder} has no {JOURNAL}, so the search is kept elsewhere: give --storage URL, the "
             "hydra.sweeper.storage of the search"
         )
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = open_storage(url, folder)
     names = [study.study_name for study in storage.get_all_studies()]
     settings = _settings(folder)

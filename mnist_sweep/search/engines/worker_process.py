@@ -16,11 +16,12 @@ from mnist_sweep.search.engines.talk import serve
 
 def live(pipe: Connection, context: SweepContext) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's to interpret
-    signal.signal(signal.SIGTERM, _interrupt)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
+        signal.signal(signal.SIGTERM, _interrupt)
         serve(pipe, context)
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is about to end
         return
     except BaseException:
         traceback.print_exc()

@@ -91,12 +91,16 @@ class Candidates:
         """Configurations with some values of each parameter, and with every choice of a group.
 
         Raises:
-            UserError, HydraException: a key or a choice does not exist.
+            UserError, HydraException: a key or a choice does not exist, or the function that
+                extends the space fails.
         """
         points = [
-            self.space.point_with(name, value)
-            for name, distribution in self.space.distributions.items()
-            for value in some_values(distribution, all_of_them=self.composer.is_group(name))
+            *self.space.probes(self.base),
+            *(
+                self.space.point_with(name, value)
+                for name, distribution in self.space.distributions.items()
+                for value in some_values(distribution, all_of_them=self.composer.is_group(name))
+            ),
         ]
         overrides = dict.fromkeys(map(self.space.overrides, points or [{}]))
         return [self.composer.task(o)[0] for o in overrides]

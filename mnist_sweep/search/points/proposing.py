@@ -10,7 +10,6 @@ from optuna.trial import Trial
 from mnist_sweep.errors import UserError
 from mnist_sweep.search.points.candidate import Candidate, Candidates
 from mnist_sweep.search.points.untried import Untried, listed
-from mnist_sweep.search.points.wording import bare_key
 from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.attributes import RETRY_OF
 from mnist_sweep.search.study.ledger import Ledger
@@ -109,16 +108,9 @@ class Proposer:
         if self.is_stuck:
             self.study.sampler = self._other_sampler(trial.number)
         try:
-            params = self.space.suggest(trial, self.candidates.base)
+            return self.space.suggest(trial, self.candidates.base)
         finally:
             self.study.sampler = sampler
-        overlap = params.keys() & set(map(bare_key, self.space.fixed))
-        if overlap:
-            raise UserError(
-                f"hydra.sweeper.custom_search_space searches {', '.join(sorted(overlap))}, which "
-                "is fixed as well: leave one of the two out"
-            )
-        return params
 
     def _other_sampler(self, seed: int) -> BaseSampler:
         """Of one of the points that nobody has tried, where these are known; else of any."""

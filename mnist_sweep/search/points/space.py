@@ -10,12 +10,14 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
+from optuna import create_study
 from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
+from optuna.samplers import RandomSampler
 from optuna.trial import Trial
 
 from mnist_sweep.errors import UserError
@@ -27,6 +29,9 @@ Conditions = Mapping[str, Mapping[str, Sequence[Any]]]
 Extender = Callable[[DictConfig, Trial], None]
 
 GOLDEN = (1 + 5**0.5) / 2
+
+PROBES = 10
+"""Points at which an extender is tried before there is a study."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,33 @@ class Space:
         if self.extender is None:
             return chosen
         self.extender(OmegaConf.create(dict(config)), trial)
+        overlap = trial.params.keys() & set(map(bare_key, self.fixed))
+        if overlap:
+            raise UserError(
+                f"hydra.sweeper.custom_search_space searches {', '.join(sorted(overlap))}, which "
+                "is fixed as well: leave one of the two out"
+            )
         return dict(trial.params)
+
+    def probes(self, config: Mapping[str, Any]) -> list[dict[str, Any]]:
+        """Some random points, with what the extender suggests; none without one.
+
+        Raises:
+            UserError: the extender fails, or searches what is fixed as well.
+        """
+        if self.extender is None:
+            return []
+        study = create_study(sampler=RandomSampler(seed=0))
+        try:
+            return [self.suggest(study.ask(), config) for _ in range(PROBES)]
+        except UserError:
+            raise
+        except Exception as error:  # whatever the user's function raises
+            raise UserError(
+                f"hydra.sweeper.custom_search_space={_name(self.extender)}: "
+                f"{type(error).__name__}: {' '.join(str(error).split())}; it is called with the "
+                "configuration and a trial, and calls trial.suggest_... for each of its keys"
+            ) from error
 
     def choose(self, value: Callable[[str, BaseDistribution], Any]) -> dict[str, Any]:
         """A point; `value` is asked for each parameter that exists beside those before it."""
@@ -268,6 +299,11 @@ def _parents_first(
         for name in ready:
             ordered[name] = waiting.pop(name)
     return ordered
+
+
+def _name(extender: Extender) -> str:
+    function = extender.func if isinstance(extender, partial) else extender
+    return f"{function.__module__}.{getattr(function, '__qualname__', function)}"
 
 
 def _as_text(value: Any) -> str:

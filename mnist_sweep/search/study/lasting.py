@@ -1,16 +1,24 @@
-"""A database that may go away for a while: what it does not answer is asked again."""
+"""A database that may go away for a while: what it does not answer is asked again.
+
+Whether a connection was lost is said by SQLAlchemy's engine, where it is known. Optuna's storage
+takes some losses for invalid data, and asks again by itself, which could make a trial twice.
+"""
 
 import threading
 import time
+import uuid
 from collections.abc import Callable, Sequence
+from copy import copy
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any, TypeVar, cast
 
-from optuna.exceptions import StorageInternalError, UpdateFinishedTrialError
+from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
-from optuna.trial import TrialState
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError, SQLAlchemyError
-from sqlalchemy.exc import TimeoutError as NoConnectionFree
+from optuna.trial import FrozenTrial, TrialState, create_trial
+from sqlalchemy import Engine, event
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import InterfaceError, OperationalError
 
 from mnist_sweep.errors import FailureError
 from mnist_sweep.search.study.credentials import without_credentials, without_secrets
@@ -18,11 +26,46 @@ from mnist_sweep.search.study.credentials import without_credentials, without_se
 SHORTEST_PAUSE_S, LONGEST_PAUSE_S = 0.25, 5.0
 """Between two attempts; each pause is twice the one before."""
 
+BIRTH = "birth"
+"""System attribute of a trial: by it one is found that was made although no answer said so."""
+
 Operation = TypeVar("Operation", bound=Callable[..., Any])
+
+
+class ConnectionLostError(Exception):
+    """In the driver's words. No error of SQLAlchemy's, which Optuna would take for another."""
 
 
 class StorageLostError(FailureError, StorageInternalError):
     """The storage did not come back in time."""
+
+
+def name_losses(engine: Engine) -> None:
+    """From now on, a lost connection of the engine's is a ConnectionLostError."""
+    event.listen(engine, "handle_error", _raise_loss)
+
+
+def _raise_loss(context: ExceptionContext) -> None:
+    """Where the same operation may succeed later: the server is away, starting, full or busy."""
+    error = context.sqlalchemy_exception
+    if error is None or (context.is_pre_ping and context.is_disconnect):
+        return  # a Ctrl-C, after which no connection is used again; a pool that connects anew
+    if context.is_disconnect or isinstance(error, OperationalError | InterfaceError):
+        own = context.original_exception
+        raise ConnectionLostError(" ".join(str(own).split()) or type(own).__name__)
+
+
+@dataclass
+class Patience:
+    """For how long, in seconds, a storage that is away is waited for. say: is told of it, in one
+    line."""
+
+    limit_s: float
+    say: Callable[[str], None]
+
+    def end(self) -> None:
+        """What remains to be done does not wait again."""
+        self.limit_s = 0.0
 
 
 def _patient(operation: Operation) -> Operation:
@@ -31,98 +74,96 @@ def _patient(operation: Operation) -> Operation:
 
     @wraps(operation, updated=())  # it is not abstract
     def ask(self: "LastingStorage", *args: Any, **kwargs: Any) -> Any:
-        return self.ask(getattr(self.storage, name), *args, **kwargs)
+        return self.ask(lambda: getattr(self.storage, name)(*args, **kwargs))
 
     return cast(Operation, ask)
 
 
 class LastingStorage(BaseStorage):
-    """Another storage, whose failures of connection are waited out, up to a limit.
+    """Another storage, whose losses of connection are waited out, up to a limit.
 
     Only the main thread waits, which would have to end otherwise; others are told at once. An
-    operation whose answer got lost may have been done, so each must bear to be done twice. A trial
-    that is born twice does: one of the two has no controller, and is given up like a lost one.
+    operation whose answer got lost may have been done. To set something twice changes nothing; a
+    trial that was made, or ended, is looked for before that is done again. Whether it was this
+    process that took a waiting trial cannot be told: that one has no controller, and is given up
+    and tried again like a lost one.
     """
 
     def __init__(self, storage: BaseStorage, url: str) -> None:
+        """storage: of an engine that names its losses."""
         self.storage = storage
         self.url = url
-        self.limit_s: float | None = None
-        """For how long it is waited for. None: not at all, and the error is the storage's own."""
-        self.say: Callable[[str], None] = print
-        self.times_lost = 0
+        self.patience: Patience | None = None
+        """None: what is lost is an error at once."""
 
-    def be_patient(self, limit_s: float, say: Callable[[str], None]) -> None:
-        """From now on. say: is told, in one line, that the storage is away."""
-        self.limit_s = limit_s
-        self.say = say
+    def ask(self, operation: Callable[[], Any], again: Callable[[], Any] | None = None) -> Any:
+        """again: what to do in the operation's place once an answer got lost.
 
-    def ask(self, operation: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        """
         Raises:
+            StorageInternalError: the connection was lost, and this is not to wait.
             StorageLostError: it did not come back in time.
         """
-        try:
-            return self._ask(operation, *args, **kwargs)
-        except KeyboardInterrupt:
-            if self.limit_s is not None:
-                self.limit_s = 0.0  # what remains to be done does not wait again
-            raise
-
-    def _ask(self, operation: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         pause, deadline = SHORTEST_PAUSE_S, None
         while True:
             try:
-                return operation(*args, **kwargs)
-            except (SQLAlchemyError, StorageInternalError) as error:
-                cause = error.__cause__ if isinstance(error, StorageInternalError) else error
-                if self.limit_s is None or cause is None or not _is_of_connection(cause):
-                    raise
-                reason = self._reason(cause)
-                if threading.current_thread() is not threading.main_thread():
+                return operation()
+            except ConnectionLostError as error:
+                reason = without_secrets(str(error), self.url)[:120]
+                is_main = threading.current_thread() is threading.main_thread()
+                if self.patience is None or not is_main:
                     raise StorageInternalError(reason) from error
+                limit_s = self.patience.limit_s
                 if deadline is None:
-                    deadline = time.monotonic() + self.limit_s
-                    self._note_loss(reason, self.limit_s)
+                    deadline = time.monotonic() + limit_s
+                    if limit_s:
+                        self.patience.say(
+                            f"storage lost the connection ({reason}); waiting, {limit_s:g} s "
+                            "at most"
+                        )
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise self._given_up(reason) from error
+                    raise self._given_up(reason, limit_s) from error
                 time.sleep(min(pause, left))
                 pause = min(2 * pause, LONGEST_PAUSE_S)
+                operation = again or operation
 
-    def _note_loss(self, reason: str, limit_s: float) -> None:
-        self.times_lost += 1
-        if limit_s:
-            self.say(f"storage lost the connection ({reason}); waiting, {limit_s:g} s at most")
-
-    def _given_up(self, reason: str) -> StorageLostError:
-        error = StorageLostError(
+    def _given_up(self, reason: str, limit_s: float) -> StorageLostError:
+        return StorageLostError(
             f"hydra.sweeper.storage={without_credentials(self.url)}: the connection was lost "
             f"({reason}) and did not come back within hydra.sweeper.storage_wait_s="
-            f"{self.limit_s:g}; once it does, the same command goes on with the study"
+            f"{limit_s:g}; once it does, the same command goes on with the study"
         )
-        self.limit_s = 0.0
-        return error
 
-    def _reason(self, cause: BaseException) -> str:
-        own = cause.orig if isinstance(cause, DBAPIError) and cause.orig is not None else cause
-        text = " ".join(str(own).split()) or type(own).__name__
-        return without_secrets(text, self.url)[:120]
+    def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
+        birth = uuid.uuid4().hex
+        born = copy(template_trial or create_trial(state=TrialState.RUNNING))
+        born.system_attrs = {**born.system_attrs, BIRTH: birth}
+
+        def create() -> int:
+            return self.storage.create_new_trial(study_id, born)
+
+        def create_unless_made() -> int:
+            for trial in reversed(self.storage.get_all_trials(study_id, deepcopy=False)):
+                if trial.system_attrs.get(BIRTH) == birth:
+                    return self.storage.get_trial_id_from_study_id_trial_number(
+                        study_id, trial.number
+                    )
+            return create()
+
+        return int(self.ask(create, create_unless_made))
 
     def set_trial_state_values(
         self, trial_id: int, state: TrialState, values: Sequence[float] | None = None
     ) -> bool:
-        times_lost = self.times_lost
-        arguments = trial_id, state, values
-        try:
-            return bool(self.ask(self.storage.set_trial_state_values, *arguments))
-        except UpdateFinishedTrialError:
-            if self.times_lost == times_lost:
-                raise
-            trial = self.get_trial(trial_id)  # it may have ended so, and only the answer got lost
-            if (trial.state, trial.values or []) != (state, list(values or [])):
-                raise
-            return True
+        def set_() -> bool:
+            return self.storage.set_trial_state_values(trial_id, state, values)
+
+        def set_unless_ended_so() -> bool:
+            trial = self.storage.get_trial(trial_id)
+            is_same = (trial.state, trial.values or []) == (state, list(values or []))
+            return True if state.is_finished() and is_same else set_()
+
+        return bool(self.ask(set_, set_unless_ended_so))
 
     create_new_study = _patient(BaseStorage.create_new_study)
     delete_study = _patient(BaseStorage.delete_study)
@@ -134,7 +175,6 @@ class LastingStorage(BaseStorage):
     get_study_user_attrs = _patient(BaseStorage.get_study_user_attrs)
     get_study_system_attrs = _patient(BaseStorage.get_study_system_attrs)
     get_all_studies = _patient(BaseStorage.get_all_studies)
-    create_new_trial = _patient(BaseStorage.create_new_trial)
     set_trial_param = _patient(BaseStorage.set_trial_param)
     get_trial_id_from_study_id_trial_number = _patient(
         BaseStorage.get_trial_id_from_study_id_trial_number
@@ -144,10 +184,3 @@ class LastingStorage(BaseStorage):
     set_trial_system_attr = _patient(BaseStorage.set_trial_system_attr)
     get_trial = _patient(BaseStorage.get_trial)
     get_all_trials = _patient(BaseStorage.get_all_trials)
-
-
-def _is_of_connection(cause: BaseException) -> bool:
-    """Whether the same operation may succeed later: the server is away, starting, full or busy."""
-    if isinstance(cause, DBAPIError) and cause.connection_invalidated:
-        return True
-    return isinstance(cause, OperationalError | InterfaceError | NoConnectionFree)

@@ -5,7 +5,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import optuna
 from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.engine import make_url
 
@@ -14,7 +13,7 @@ from mnist_sweep.paths import JOURNAL
 from mnist_sweep.search.optuna_private import CachedDatabase, Journal
 from mnist_sweep.search.study.credentials import without_credentials, without_secrets
 from mnist_sweep.search.study.journal import JournalFile
-from mnist_sweep.search.study.lasting import LastingStorage
+from mnist_sweep.search.study.lasting import LastingStorage, name_losses
 
 OPENING_ATTEMPTS = 10
 
@@ -36,10 +35,11 @@ def open_storage(url: str | None, sweep_dir: Path) -> BaseStorage:
     Raises:
         UserError: it cannot be opened, read or written, or needs a package that is not here.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     if url is None:
         return _open_journal(sweep_dir / JOURNAL)
-    return LastingStorage(CachedDatabase(_open_database(url)), url)
+    database = _open_database(url)
+    name_losses(database.engine)
+    return LastingStorage(CachedDatabase(database), url)
 
 
 def _open_journal(path: Path) -> BaseStorage:

@@ -1,0 +1,231 @@
+"""A connection to a database that breaks within one operation: nothing is lost, nothing doubled."""
+
+import os
+import signal
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.distributions import FloatDistribution
+from optuna.exceptions import StorageInternalError
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, TrialState, create_trial
+
+from mnist_sweep.search.study.lasting import LastingStorage, Patience, StorageLostError
+from mnist_sweep.search.study.storage import open_storage
+from tests.losing_proxy import LosingProxy, losing_proxy
+from tests.postgres import IN_URL, Server, new_database, running_server
+
+LR = FloatDistribution(0.0, 1.0)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with running_server() as server:
+        yield server
+
+
+class Cut:
+    """A study through a line that breaks when told to, and its storage without one."""
+
+    def __init__(self, proxy: LosingProxy, url: str, folder: Path, port: int) -> None:
+        self.proxy = proxy
+        self.said: list[str] = []
+        self.patience = Patience(60, self.said.append)
+        storage = open_storage(url.replace(f":{port}/", f":{proxy.port}/"), folder)
+        assert isinstance(storage, LastingStorage)
+        self.storage = storage
+        self.study = optuna.create_study(study_name="s", storage=storage, direction="maximize")
+        self.study_id = storage.get_study_id_from_name("s")
+        self.ready = self.new_trial()
+        self.waiting = storage.create_new_trial(
+            self.study_id, create_trial(state=TrialState.WAITING)
+        )
+        storage.patience = self.patience
+        self.whole = optuna.load_study(study_name="s", storage=open_storage(url, folder))
+
+    def new_trial(self) -> int:
+        return self.storage.create_new_trial(self.study_id)
+
+    def trials(self) -> list[FrozenTrial]:
+        return self.whole.get_trials(deepcopy=False)
+
+
+@pytest.fixture
+def cut(server: Server, tmp_path: Path) -> Iterator[Cut]:
+    url = new_database(server.port)
+    with losing_proxy(server.port) as proxy:
+        yield Cut(proxy, url, tmp_path, server.port)
+
+
+def state_and_values(storage: BaseStorage, cut: Cut) -> None:
+    assert storage.set_trial_state_values(cut.ready, TrialState.COMPLETE, [0.5])
+
+
+def failed(storage: BaseStorage, cut: Cut) -> None:
+    assert storage.set_trial_state_values(cut.ready, TrialState.FAIL)
+
+
+def new_trial(storage: BaseStorage, cut: Cut) -> None:
+    trial_id = storage.create_new_trial(cut.study_id)
+    storage.set_trial_user_attr(trial_id, "mine", True)
+
+
+def new_waiting_trial(storage: BaseStorage, cut: Cut) -> None:
+    template = create_trial(state=TrialState.WAITING, user_attrs={"mine": True})
+    storage.create_new_trial(cut.study_id, template)
+    assert "birth" not in template.system_attrs
+
+
+def attributes(storage: BaseStorage, cut: Cut) -> None:
+    storage.set_trial_user_attr(cut.ready, "a", [1])
+
+
+def system_attributes(storage: BaseStorage, cut: Cut) -> None:
+    storage.set_trial_system_attr(cut.ready, "b", 2)
+
+
+def parameter(storage: BaseStorage, cut: Cut) -> None:
+    storage.set_trial_param(cut.ready, "lr", 0.25, LR)
+
+
+def epoch(storage: BaseStorage, cut: Cut) -> None:
+    storage.set_trial_intermediate_value(cut.ready, 3, 0.75)
+
+
+def study_attributes(storage: BaseStorage, cut: Cut) -> None:
+    storage.set_study_user_attr(cut.study_id, "c", 1)
+    storage.set_study_system_attr(cut.study_id, "d", 2)
+
+
+WRITES: list[tuple[Callable[[BaseStorage, Cut], None], Callable[[Cut], object], object]] = [
+    (state_and_values, lambda cut: (cut.trials()[0].state, cut.trials()[0].values),
+     (TrialState.COMPLETE, [0.5])),
+    (failed, lambda cut: cut.trials()[0].state, TrialState.FAIL),
+    (new_trial, lambda cut: [t.user_attrs for t in cut.trials()], [{}, {}, {"mine": True}]),
+    (new_waiting_trial, lambda cut: [t.user_attrs for t in cut.trials()], [{}, {}, {"mine": True}]),
+    (attributes, lambda cut: cut.trials()[0].user_attrs, {"a": [1]}),
+    (system_attributes, lambda cut: cut.trials()[0].system_attrs["b"], 2),
+    (parameter, lambda cut: cut.trials()[0].params, {"lr": 0.25}),
+    (epoch, lambda cut: cut.trials()[0].intermediate_values, {3: 0.75}),
+    (study_attributes, lambda cut: cut.whole.user_attrs["c"], 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", [False, True], ids=["not done", "done, not answered"])
+@pytest.mark.parametrize("write, found, expected", WRITES, ids=[w[0].__name__ for w in WRITES])
+def test_a_write_whose_commit_is_cut_is_there_once(
+    cut: Cut,
+    write: Callable[[BaseStorage, Cut], None],
+    found: Callable[[Cut], object],
+    expected: object,
+    answer: bool,
+) -> None:
+    cut.proxy.lose(b"COMMIT", answer=answer)
+    write(cut.storage, cut)
+    assert cut.proxy.is_cut.is_set()
+    assert found(cut) == expected
+    [line] = cut.said
+    assert line.startswith("storage lost the connection (") and "waiting, 60 s at most" in line
+
+
+@pytest.mark.parametrize("answer", [False, True])
+@pytest.mark.parametrize("text", [b"FROM trials", b"FROM studies", b"COMMIT"])
+def test_a_cut_while_trials_are_read_is_said_once_and_by_nobody_else(
+    cut: Cut, capfd: pytest.CaptureFixture[str], text: bytes, answer: bool
+) -> None:
+    """Optuna takes it for a query that is too long, and asks again over the dead connection."""
+    cut.proxy.lose(text, answer=answer)
+    assert len(cut.study.get_trials(deepcopy=False)) == 2
+    assert cut.proxy.is_cut.is_set() and len(cut.said) == 1
+    assert "invalid transaction" not in cut.said[0]
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_waiting_trial_whose_taking_was_not_answered_is_taken_by_nobody(cut: Cut) -> None:
+    """Whether another process took it cannot be told: never twice, so it is left to its lease."""
+    cut.proxy.lose(b"COMMIT", answer=True)
+    assert not cut.storage.set_trial_state_values(cut.waiting, TrialState.RUNNING)
+    assert cut.trials()[1].state == TrialState.RUNNING
+
+
+def test_a_value_that_the_database_refuses_is_no_lost_connection(cut: Cut) -> None:
+    with pytest.raises(StorageInternalError):
+        cut.storage.set_trial_user_attr(cut.ready, "x" * 1000, 1)
+    assert not cut.said
+
+
+def test_a_cut_is_an_error_at_once_where_nobody_waits(cut: Cut) -> None:
+    cut.storage.patience = None
+    cut.proxy.lose(b"COMMIT", answer=True)
+    with pytest.raises(StorageInternalError) as caught:
+        cut.new_trial()
+    assert IN_URL not in str(caught.value)
+    assert len(cut.trials()) == 3
+
+
+def test_another_thread_does_not_wait(cut: Cut) -> None:
+    errors: list[Exception] = []
+
+    def write() -> None:
+        try:
+            cut.storage.set_study_user_attr(cut.study_id, "a", 1)
+        except StorageInternalError as error:
+            errors.append(error)
+
+    cut.proxy.lose(b"COMMIT", answer=False)
+    thread = threading.Thread(target=write)
+    thread.start()
+    thread.join()
+    assert len(errors) == 1 and not isinstance(errors[0], StorageLostError)
+    assert not cut.said
+
+
+def test_once_patience_has_ended_nothing_waits(cut: Cut) -> None:
+    cut.patience.end()
+    cut.proxy.lose(b"COMMIT", answer=False)
+    with pytest.raises(StorageLostError):
+        cut.new_trial()
+    assert not cut.said
+
+
+def test_a_file_that_another_program_has_locked_is_waited_for(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "study.db"
+    storage = open_storage(f"sqlite:///{path}?timeout=0.1", tmp_path)
+    assert isinstance(storage, LastingStorage)
+    study = optuna.create_study(study_name="s", storage=storage)
+    capfd.readouterr()
+    other = sqlite3.connect(path, check_same_thread=False)
+    other.execute("BEGIN EXCLUSIVE")
+    said: list[str] = []
+
+    def unlock(line: str) -> None:
+        said.append(line)
+        other.rollback()
+
+    storage.patience = Patience(60, unlock)
+    assert study.get_trials() == []
+    other.execute("BEGIN EXCLUSIVE")
+    assert study.ask().number == 0
+    assert [trial.number for trial in study.get_trials()] == [0]
+    assert len(said) == 2 and all("database is locked" in line for line in said)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_ctrl_c_within_an_operation_is_no_lost_connection(cut: Cut) -> None:
+    """SQLAlchemy gives the connection up for it, too."""
+    timer = threading.Timer(0.3, os.kill, [os.getpid(), signal.SIGINT])
+    database = cut.storage.storage._backend  # type: ignore[attr-defined]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt), database.engine.connect() as connection:
+            timer.start()
+            connection.exec_driver_sql("SELECT pg_sleep(60)")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert not cut.said and cut.new_trial() >= 0
