@@ -11,7 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 from mnist_sweep.search.study.leases import Lease, Leases
-from tests.books import check_books
+from tests.books import check_books, is_finished
 from tests.postgres import Server, connect, new_database, running_server
 from tests.searches import (
     BY_MOODY,
@@ -19,7 +19,6 @@ from tests.searches import (
     Command,
     Search,
     check_secret,
-    is_finished,
     is_fork_server,
     is_gone,
     search,
