@@ -401,7 +401,7 @@ def test_a_link_to_a_table_is_that_table(replace: bool, tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere" / "link.csv").symlink_to(real.path)
     link = ResultsTable(tmp_path / "elsewhere" / "link.csv")
-    assert link.lock.lock_file == real.lock.lock_file, "one table has one lock"
+    assert link.lock.path == real.lock.path, "one table has one lock"
     link.append(record("r2"), replace=replace)
     real.append(record("r3"))
     assert run_ids(real) == run_ids(link) == ["r1", "r2", "r3"]

@@ -168,7 +168,7 @@ def test_an_impatient_ctrl_c_leaves_a_row_too(tmp_path: Path) -> None:
     """The lock of the table is held meanwhile, as by another process that writes."""
     process = start(tmp_path, "data=digits", "trainer.epochs=2000", "hydra.run.dir=outputs/exp")
     wait_until_there(tmp_path / "outputs" / "exp" / "history.csv", process, lines=3)
-    with ResultsTable(tmp_path / "outputs" / "results.csv").lock:
+    with ResultsTable(tmp_path / "outputs" / "results.csv").locked():
         for _ in range(5):
             process.send_signal(signal.SIGINT)
             time.sleep(0.1)

@@ -14,17 +14,14 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from filelock import FileLock
-
 from mnist_sweep.errors import UserError
+from mnist_sweep.locks import Lock
 from mnist_sweep.runs.cells import cell, csv_lines
 from mnist_sweep.runs.record import RunRecord
 from mnist_sweep.runs.sheet import OtherFormError, Sheet, header_of, read_sheet
 from mnist_sweep.writing import write_whole
 
 log = logging.getLogger(__name__)
-
-LOCK_POLL_S = 0.002  # an append takes about 4 ms
 
 
 class UnreadableTableError(UserError):
@@ -44,18 +41,18 @@ class _Seen:
 @dataclass
 class ResultsTable:
     path: Path
-    lock: FileLock = field(init=False)
+    lock: Lock = field(init=False)
     seen: _Seen = field(init=False, default=_Seen(0, b"", 0))
 
     def __post_init__(self) -> None:
         whole = self.path.resolve()
         if not whole.name:
             raise UserError(f"record.table={self.path} is no file: set record.table to one")
-        self.lock = FileLock(whole.with_name(f".{whole.name}.lock"))
+        self.lock = Lock(whole.with_name(f".{whole.name}.lock"))
 
     def locked(self) -> AbstractContextManager[object]:
         """`with table.locked():` no other process writes to it meanwhile."""
-        return self.lock.acquire(poll_interval=LOCK_POLL_S)
+        return self.lock()
 
     def check(self, columns: Sequence[str] = ()) -> None:
         """Whether a row could be appended now; changes nothing that is there. A new table gets

@@ -12,6 +12,7 @@ from optuna import __version__
 from optuna.storages.journal import BaseJournalBackend, JournalFileSymlinkLock
 
 from mnist_sweep.errors import UserError
+from mnist_sweep.locks import EXPIRY_S, network_file_system
 from mnist_sweep.search.optuna_private import NEWEST_OPERATION
 
 BLOCK = 1 << 20
@@ -31,6 +32,9 @@ class JournalFile(BaseJournalBackend):
     It takes Optuna's lock as well, since another program (a dashboard) may be in the midst of a
     line.
 
+    On a network file system only Optuna's lock is safe, so there is no other, and a controller that
+    was killed while it wrote blocks the others for 30 s.
+
     One object is for one process, whose threads Optuna's storage lets in one by one.
     """
 
@@ -41,7 +45,8 @@ class JournalFile(BaseJournalBackend):
         """Number of the log after the last one read, and its place in the file."""
         ours = f"{path.parent.absolute()}/./{path.name}"  # no other program names it so
         self.link = ours + SUFFIX
-        self.others = JournalFileSymlinkLock(ours)
+        self.others = JournalFileSymlinkLock(ours, EXPIRY_S)
+        self.is_local = network_file_system(path) is None
 
     def read_logs(self, log_number_from: int) -> Iterator[dict[str, Any]]:
         number, place = self.read if log_number_from >= self.read[0] else (0, 0)
@@ -77,9 +82,10 @@ class JournalFile(BaseJournalBackend):
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """Nobody else writes: neither a search, nor a program that uses Optuna's own backend."""
-        fcntl.flock(self.file, fcntl.LOCK_EX)
+        if self.is_local:
+            fcntl.flock(self.file, fcntl.LOCK_EX)
         try:
-            if not self._is_left_over():
+            if not (self.is_local and self._is_left_over()):
                 self.others.acquire()
             try:
                 yield
@@ -87,7 +93,8 @@ class JournalFile(BaseJournalBackend):
                 with suppress(FileNotFoundError):  # it was broken by one that took us for dead
                     os.unlink(self.link)
         finally:
-            fcntl.flock(self.file, fcntl.LOCK_UN)
+            if self.is_local:
+                fcntl.flock(self.file, fcntl.LOCK_UN)
 
     def _is_left_over(self) -> bool:
         """Whether the link is of a search that was killed: others that live wait for the kernel's

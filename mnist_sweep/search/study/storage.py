@@ -1,6 +1,7 @@
 """Where a study is kept: a journal file in the sweep's directory, or any Optuna storage URL."""
 
 import os
+import re
 import time
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from optuna.storages import BaseStorage, RDBStorage
 from sqlalchemy.engine import make_url
 
 from mnist_sweep.errors import UserError
+from mnist_sweep.locks import network_file_system
 from mnist_sweep.paths import JOURNAL
 from mnist_sweep.search.optuna_private import CachedDatabase, Journal
 from mnist_sweep.search.study.credentials import without_credentials, without_secrets
@@ -37,6 +39,7 @@ def open_storage(url: str | None, sweep_dir: Path) -> BaseStorage:
     """
     if url is None:
         return _open_journal(sweep_dir / JOURNAL)
+    _check_place(url)
     database = _open_database(url)
     name_losses(database.engine)
     return LastingStorage(CachedDatabase(database), url)
@@ -57,6 +60,21 @@ def _open_journal(path: Path) -> BaseStorage:
             f"hydra.sweeper.storage: {path} is damaged ({error!r}): move it away to begin a "
             "new study there"
         ) from error
+
+
+def _check_place(url: str) -> None:
+    """
+    Raises:
+        UserError: an SQLite file on a network file system, whose locks it cannot trust.
+    """
+    found = re.match(r"sqlite(\+\w+)?:///(?P<path>[^?]+)", url)
+    kind = network_file_system(Path(found["path"])) if found else None
+    if kind is not None:
+        raise UserError(
+            f"hydra.sweeper.storage={without_credentials(url)} is on a network file system "
+            f"({kind}), where SQLite damages its file: leave hydra.sweeper.storage out (a journal "
+            "locks safely there), or use a database server"
+        )
 
 
 def _open_database(url: str) -> RDBStorage:
