@@ -15,7 +15,7 @@ COLUMNS, LINES = 79, 23
 """Of a small terminal, but for the next prompt."""
 
 USAGE = f"""usage: {PROGRAM} [GROUP=CHOICE KEY=VALUE ...] [-m] [--cfg job]
-       {PROGRAM} {" | ".join(COMMANDS)} [ARGUMENT ...]
+       {PROGRAM} {" | ".join(COMMANDS)} ...
 
   {PROGRAM} model=rf_cnn trainer.epochs=12    train a net
   {PROGRAM} -m optimizer=adam,sgd seed=0,1,2  train each with each

@@ -24,6 +24,7 @@ SERVES = "serves until it is stopped"
 MEASURES = "measures for minutes, on an idle machine"
 THE_SUITE = "these very tests"
 OF_A_SHELL = "is for the reader's own shell"
+ELSEWHERE = "tests/test_search_elsewhere.py and tests/test_search_clusters.py do so"
 NOT_RUN = {
     "python3 -m venv --without-pip .venv && python3 -m pip --python .venv install -q -e . "
     "&& .venv/bin/python -m mnist_sweep": INSTALLS,
@@ -54,6 +55,20 @@ NOT_RUN = {
     "mlflow ui": SERVES,
     "MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri outputs/mlruns": SERVES,
     "optuna-dashboard multirun/arch_20000/study.journal": SERVES,
+    "python -m mnist_sweep -m sweep=arch_20k "
+    "hydra/launcher=submitit_local hydra.sweeper.n_jobs=2": ELSEWHERE,
+    "python -m mnist_sweep -m sweep=arch_20k "
+    "hydra/launcher=submitit_slurm hydra.sweeper.n_jobs=200 "
+    "hydra.launcher.timeout_min=240": ELSEWHERE,
+    "python -m mnist_sweep -m sweep=arch_20k hydra/launcher=ray hydra.sweeper.n_jobs=2": (
+        ELSEWHERE
+    ),
+    "python -m mnist_sweep -m sweep=arch_20k hydra.sweeper.n_jobs=0 hydra.sweeper.detach=true": (
+        ELSEWHERE
+    ),
+    "python -m mnist_sweep.sweep join multirun/arch_20000": (ELSEWHERE),
+    "python -m mnist_sweep -m sweep=arch_20k hydra.sweeper.detach=true": (ELSEWHERE),
+    "python -m mnist_sweep -m sweep=arch_20k hydra.sweeper.detach=on_interrupt": (ELSEWHERE),
     "wandb sync outputs/<day>/<time>/wandb/latest-run": "sends a run to the web",
 }
 """Command -> why no test runs it."""

@@ -930,7 +930,7 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "fixed and searched": ([LR, "optimizer.lr=0.1"], ["optimizer.lr is both searched and fixed"]),
     "searched and fixed": (["optimizer.lr=0.1", LR], ["optimizer.lr is both searched and fixed"]),
     "no trials": ([LR, "hydra.sweeper.n_trials=0"], ["hydra.sweeper.n_trials=0"]),
-    "no jobs": ([LR, "hydra.sweeper.n_jobs=0"], ["hydra.sweeper.n_jobs", "=0"]),
+    "fewer than no jobs": ([LR, "hydra.sweeper.n_jobs=-1"], ["hydra.sweeper.n_jobs", "=-1"]),
     "unknown setting": ([LR, "hydra.sweeper.n_trails=3"], ["hydra.sweeper.n_trails"]),
     "unknown added setting": ([LR, "+hydra.sweeper.n_trails=3"], ["hydra.sweeper.n_trails"]),
     "sampler's key": ([LR, "hydra.sweeper.sampler.sed=3"], ["hydra.sweeper.sampler.sed"]),
@@ -958,7 +958,10 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "a seed to tune": (["seed=1,2,3"], ["seed", "hydra.sweeper.replicates"]),
     "test accuracy": ([LR, "hydra.sweeper.objective=test_acc"], ["test_acc", "val_acc"]),
     "no validation": ([LR, "protocol=final"], ["protocol=final", "protocol=select"]),
-    "a launcher": ([LR, "hydra/launcher=joblib"], ["hydra/launcher=joblib", "n_jobs"]),
+    "a cluster of unknown size": (
+        [LR, "hydra/launcher=submitit_slurm", "hydra.sweeper.n_jobs=auto"],
+        ["hydra.sweeper.n_jobs=auto", "submitit_slurm"],
+    ),
     "grid of an interval": (["optimizer.lr=interval(0.1, 0.2)", GRID], ["optimizer.lr", "grid"]),
     "fit to nothing": (
         ["model=cnn_space", "model.stage1.width=range(3, 9)", "hydra.sweeper.budget=fit",

@@ -14,6 +14,8 @@ from mnist_sweep.report.read.study import study_name
 from mnist_sweep.search.study.leases import Leases
 from mnist_sweep.search.study.storage import open_storage
 
+READ = ("study_name", "n_trials", "lease_s")
+
 
 @dataclass(frozen=True)
 class Search:
@@ -22,7 +24,7 @@ class Search:
     leases: Leases
     """As one sees them who has none."""
     settings: dict[str, Any]
-    """`hydra.sweeper` of the last command on it, as it was written; empty where it was not."""
+    """Of the last command on it: keys of `hydra.sweeper`; empty where it left none."""
 
 
 def open_search(folder: Path, url: str | None) -> Search:
@@ -47,13 +49,12 @@ def open_search(folder: Path, url: str | None) -> Search:
             "give --storage the hydra.sweeper.storage of the search"
         )
     study = optuna.load_study(study_name=name, storage=storage)
-    return Search(folder, study, Leases(study, float(settings.get("lease_s", 60.0))), settings)
+    return Search(folder, study, Leases(study, float(settings.get("lease_s") or 60.0)), settings)
 
 
 def _settings(folder: Path) -> dict[str, Any]:
     try:
         config = OmegaConf.load(folder / SWEEP_CONFIG)
-        found = OmegaConf.to_container(config.hydra.sweeper, resolve=False)
+        return {key: OmegaConf.select(config, f"hydra.sweeper.{key}") for key in READ}
     except Exception:  # yaml, omegaconf, the file system: each raises its own
         return {}
-    return {str(key): value for key, value in found.items()} if isinstance(found, dict) else {}

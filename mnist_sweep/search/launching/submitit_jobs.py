@@ -101,7 +101,8 @@ class SubmititJobs(ABC):
             executor = AutoExecutor(folder=folder, cluster=self.cluster, **made)
             executor.update_parameters(**rest)
             with executor.batch():
-                self.jobs = [executor.submit(work) for _ in range(count)]
+                jobs = [executor.submit(work) for _ in range(count)]
+            self.jobs = jobs
         except Exception as error:  # of submitit, of sbatch, of a key that it does not know
             reason = " ".join(str(error).split())[-300:]
             raise UserError(f"{self._name}: {reason}") from error
