@@ -236,6 +236,7 @@ def attack(search: Search, kind: Kind, kills: int, sleeps: int, seed: int) -> No
     assert done.returncode == 0
 
 
+@pytest.mark.slow
 def test_two_kills_and_a_sleep_cost_no_trial_and_double_none(search: Search) -> None:
     attack(search, Kind((LR, "hydra/sweeper/pruner=median"), epochs=8), kills=2, sleeps=1, seed=1)
 

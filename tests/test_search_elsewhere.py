@@ -91,6 +91,7 @@ def test_a_worker_that_is_killed_costs_its_trial_nothing(search: Search) -> None
     assert "was lost" in lost.user_attrs["error"] and lost.user_attrs["status"] == "interrupted"
 
 
+@pytest.mark.slow
 def test_a_worker_whose_time_is_up_leaves_after_its_epoch_and_another_goes_on(
     search: Search,
 ) -> None:
@@ -119,6 +120,7 @@ def test_a_worker_whose_time_is_up_leaves_after_its_epoch_and_another_goes_on(
     assert "resumes 0, which was cut short" in output
 
 
+@pytest.mark.slow
 def test_workers_go_back_to_a_controller_that_was_killed(search: Search) -> None:
     command = start_at_gate(search, 2, 4, LOCAL)
     command.process.kill()
@@ -188,6 +190,7 @@ def test_what_is_refused_is_said_before_a_search_leaves_its_terminal(search: Sea
     assert command.err.read_text().startswith("error: ")
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_search_that_may_go_on_without(search: Search) -> None:
     search.arguments = [LR, "hydra.sweeper.n_trials=3", "hydra.sweeper.n_jobs=2"]
     command = search.start("hydra.sweeper.detach=on_interrupt", *LONG)
