@@ -130,7 +130,7 @@ def test_every_package_that_is_imported_is_declared() -> None:
     undeclared = [
         name
         for name in used - sys.stdlib_module_names - {"mnist_sweep"}
-        if not declared & {home.lower().replace("_", "-") for home in homes.get(name, [])}
+        if not declared & {home.lower().replace("_", "-") for home in homes.get(name, [name])}
     ]
     assert undeclared == []
 

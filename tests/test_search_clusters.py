@@ -26,7 +26,7 @@ def cluster() -> Iterator[Any]:
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
     yield cluster
-    cluster.shutdown()  # type: ignore[no-untyped-call]
+    cluster.shutdown()
 
 
 def test_a_node_of_ray_is_lost_in_the_middle(cluster: Any, search: Search) -> None:

@@ -107,7 +107,7 @@ class RayActors:
         Raises:
             UserError: an actor needs more than all nodes have.
         """
-        there: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        there: dict[str, float] = ray.cluster_resources()
         asked = {"CPU": self.resources.get("num_cpus"), "GPU": self.resources.get("num_gpus")}
         for name, amount in {**asked, **(self.resources.get("resources") or {})}.items():
             if amount and amount > there.get(name, 0):
