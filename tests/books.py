@@ -27,13 +27,18 @@ def is_finished(trial: FrozenTrial) -> bool:
     return ended and trial.user_attrs.get("status") != "infeasible"
 
 
-def check_books(search: "Search", n_trials: int, replicates: int = 1) -> None:
-    """Study, tables and directories agree on `n_trials` trials, and nothing is there twice."""
+def check_books(
+    search: "Search", n_trials: int, replicates: int = 1, most_half_written: int = 0
+) -> None:
+    """Study, tables and directories agree on `n_trials` trials, and nothing is there twice.
+
+    most_half_written: files that were not yet in their places, as each kill -9 may leave one.
+    """
     trials = search.trials()
     _check_study(trials, n_trials)
     objectives = search.objectives()
     own = _text(search.sweep_dir / "results.csv")
-    _check_tables(search, own)
+    _check_tables(search, own, most_half_written)
     for trial in trials:
         rows = own[own.trial == str(trial.number)]
         _check_rows(trial, rows, replicates, objectives)
@@ -63,15 +68,17 @@ def _check_study(trials: list[FrozenTrial], n_trials: int) -> None:
     assert len(set(retries)) == len(retries), "a trial was tried again twice over"
 
 
-def _check_tables(search: "Search", own: pd.DataFrame) -> None:
+def _check_tables(search: "Search", own: pd.DataFrame, most_half_written: int) -> None:
     """The search's own table has all rows, the common one those of runs, and so has a rebuilt one:
     what the directories hold."""
     assert not list(search.folder.rglob("*.torn"))
-    assert not [path for path in search.folder.rglob(".*") if HALF_WRITTEN.fullmatch(path.name)]
+    half = [path for path in search.folder.rglob(".*") if HALF_WRITTEN.fullmatch(path.name)]
+    assert len(half) <= most_half_written, "more than a kill can leave"
     assert own.run_id.is_unique and set(own.study) == {"s"}
     assert set(own.trial) <= {str(trial.number) for trial in search.trials()}
     runs = own[own.run_dir != ""]
-    assert {str(p.relative_to(search.folder)) for p in search.run_dirs()} <= set(runs.run_dir)
+    begun = {str(path.relative_to(search.folder)) for path in search.run_dirs()}
+    assert begun - set(runs.run_dir) == set(), "a run has no row"
     again = search.folder / "again" / "results.csv"
     rebuild(ResultsTable(again), [search.sweep_dir])
     for table in (search.folder / "outputs" / "results.csv", again):

@@ -167,7 +167,8 @@ class Attacker:
         while self._poll() and self._events() < target:
             time.sleep(0.005)
         time.sleep(self.rng.uniform(0, 0.1))  # not always just after something was written
-        return self.rng.choice(self.alive) if self._poll() else self._one_at_a_random_moment(2)
+        all_live = self._poll() and bool(self.alive)
+        return self.rng.choice(self.alive) if all_live else self._one_at_a_random_moment(2)
 
     def _poll(self) -> bool:
         """Whether all controllers live; what has come to its end is put away."""
@@ -223,14 +224,14 @@ def attack(search: Search, kind: Kind, kills: int, sleeps: int, seed: int) -> No
     for how, victim in attacks:
         getattr(attacker, how)(victim)
     attacker.finish()
-    n_trials = kind.points or attacker.n_trials
-    check_books(search, n_trials, kind.replicates)
+    n_trials = min(kind.points or attacker.n_trials, attacker.n_trials)
+    check_books(search, n_trials, kind.replicates, most_half_written=2 * kills)
     print(f"{n_trials} trials, {check_resumed(search)} resumed, {dict(attacker.done)}")
 
     run_dirs, before = search.run_dirs(), trained(search)
     search.run(f"hydra.sweeper.n_trials={attacker.n_trials}")
     assert search.run_dirs() == run_dirs and trained(search) == before, "it was complete"
-    check_books(search, n_trials, kind.replicates)
+    check_books(search, n_trials, kind.replicates, most_half_written=2 * kills)
     report = [sys.executable, "-m", "mnist_sweep.report", str(search.sweep_dir)]
     done = subprocess.run(report, cwd=search.folder, env=environment(), check=False)
     assert done.returncode == 0

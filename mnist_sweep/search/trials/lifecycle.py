@@ -200,6 +200,9 @@ class Lifecycle:
         with self.rows.alone():
             if self.ledger.has_ended(running.number):
                 return self._give_up(running, record)
+            if running.rung > 0:  # other seeds' runs stand as the rung before left them
+                for other in self.layout.results(running.number).values():
+                    running.records.setdefault(other.run_id, other)
             self._write(running)
             self.ledger.fail(running.trial, record.status, str(record.error), **attrs)
         del self.running[running.number]
