@@ -28,7 +28,7 @@ def is_finished(trial: FrozenTrial) -> bool:
 
 
 def check_books(
-    search: "Search", n_trials: int, replicates: int = 1, most_half_written: int = 0
+    search: "Search", n_trials: int, replicates: int = 1, most_half_written: int = 2
 ) -> None:
     """Study, tables and directories agree on `n_trials` trials, and nothing is there twice.
 
