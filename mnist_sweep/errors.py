@@ -4,6 +4,7 @@ import argparse
 import difflib
 import io
 import os
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -11,6 +12,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
+
+
+OF_A_UNION = re.compile(r"bool|int|float|str|constrained-\w+|(literal|list|tuple|dict)\[.*")
+"""What pydantic puts behind a key that takes one of several types: which of them it tried."""
 
 
 class UserError(Exception):
@@ -27,9 +32,10 @@ class FailureError(Exception):
 
 def validation_message(error: "ValidationError", group: str) -> str:
     """All findings of pydantic on one line, each as `group.key=value: what is wrong`."""
-    findings = []
+    findings: list[str] = []
     for finding in error.errors(include_url=False):
-        key = ".".join([group, *map(str, finding["loc"])]).strip(".")
+        place = (part for part in map(str, finding["loc"]) if not OF_A_UNION.fullmatch(part))
+        key = ".".join([group, *place]).strip(".")
         problem = finding["msg"].removeprefix("Value error, ")
         match finding["type"]:
             case "extra_forbidden" | "unexpected_keyword_argument":
@@ -39,8 +45,12 @@ def validation_message(error: "ValidationError", group: str) -> str:
             case "value_error" if isinstance(finding["input"], dict):
                 findings.append(problem)  # of several keys together; it names them
             case _:
-                value = shortened(finding["input"])
-                findings.append(f"{key}={value}: {problem[0].lower()}{problem[1:]}")
+                problem = f"{problem[0].lower()}{problem[1:]}"
+                about = f"{key}={shortened(finding['input'])}: "
+                if findings and findings[-1].startswith(about):  # what else it may be
+                    findings[-1] += f", or {problem}"
+                else:
+                    findings.append(f"{about}{problem}")
     return "; ".join(findings)
 
 

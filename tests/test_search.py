@@ -930,7 +930,10 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
     "fixed and searched": ([LR, "optimizer.lr=0.1"], ["optimizer.lr is both searched and fixed"]),
     "searched and fixed": (["optimizer.lr=0.1", LR], ["optimizer.lr is both searched and fixed"]),
     "no trials": ([LR, "hydra.sweeper.n_trials=0"], ["hydra.sweeper.n_trials=0"]),
-    "fewer than no jobs": ([LR, "hydra.sweeper.n_jobs=-1"], ["hydra.sweeper.n_jobs", "=-1"]),
+    "fewer than no jobs": ([LR, "hydra.sweeper.n_jobs=-1"], ["hydra.sweeper.n_jobs=-1: "]),
+    "no way to leave": (
+        [LR, "hydra.sweeper.detach=maybe"], ["hydra.sweeper.detach=maybe: ", "'on_interrupt'"]
+    ),
     "unknown setting": ([LR, "hydra.sweeper.n_trails=3"], ["hydra.sweeper.n_trails"]),
     "unknown added setting": ([LR, "+hydra.sweeper.n_trails=3"], ["hydra.sweeper.n_trails"]),
     "sampler's key": ([LR, "hydra.sweeper.sampler.sed=3"], ["hydra.sweeper.sampler.sed"]),

@@ -88,6 +88,7 @@ def test_a_worker_that_is_killed_costs_its_trial_nothing(search: Search) -> None
     assert command.wait() == 0, command
     check_books(search, 4)
     [(_, lost)] = retries(search)
+    assert f"{lost.number}  interrupted" in command.out.read_text()
     assert "was lost" in lost.user_attrs["error"] and lost.user_attrs["status"] == "interrupted"
 
 
@@ -154,9 +155,13 @@ def test_who_joins_is_told_why_it_cannot(search: Search, tmp_path: Path) -> None
     assert refused.returncode == 2 and "its code is not that of the search" in refused.stderr
     assert refused.stderr.count("\n") == 1
 
+    assert "sweep join multirun/s" in command.out.read_text()
     sweep(search, "join", "multirun/s")
     assert command.wait() == 0, command
     check_books(search, 2)
+    assert "no search that workers can join" in sweep(search, "join", "multirun/s", code=2)
+    (search.sweep_dir / ".workers" / "invitation.json").write_text('{"hosts": ["a"')
+    assert "invitation.json" in sweep(search, "join", "multirun/s", code=2)
 
 
 def detached(search: Search, *more: str) -> int:
@@ -180,7 +185,9 @@ def test_a_detached_search_goes_on_to_its_end(search: Search) -> None:
     wait_for_end(pid)
     check_books(search, 3)
     assert "3 of 3 finished" in sweep(search, "status")
+    before = search.journal.stat().st_mtime_ns
     assert "nobody" in sweep(search, "status", "multirun/s")
+    assert search.journal.stat().st_mtime_ns == before, "looking writes nothing"
     assert "best    trial" in (search.sweep_dir / "controller.log").read_text()
     search.run()  # which has nothing left to do
 

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from mnist_sweep.errors import UserError
@@ -41,14 +42,17 @@ class _Seen:
 @dataclass
 class ResultsTable:
     path: Path
-    lock: Lock = field(init=False)
     seen: _Seen = field(init=False, default=_Seen(0, b"", 0))
 
     def __post_init__(self) -> None:
-        whole = self.path.resolve()
-        if not whole.name:
+        if not self.path.resolve().name:
             raise UserError(f"record.table={self.path} is no file: set record.table to one")
-        self.lock = Lock(whole.with_name(f".{whole.name}.lock"))
+
+    @cached_property
+    def lock(self) -> Lock:
+        """Who only reads needs none."""
+        whole = self.path.resolve()
+        return Lock(whole.with_name(f".{whole.name}.lock"))
 
     def locked(self) -> AbstractContextManager[object]:
         """`with table.locked():` no other process writes to it meanwhile."""

@@ -1,6 +1,7 @@
 """Puts a search together from its command line: all that can be refused is refused here."""
 
 import os
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -91,6 +92,9 @@ def make_controller(
     engine = make_engine(num_workers, SweepContext(context, cfg), launcher, settings.lease_s)
     threads = engine.threads if base.trainer.threads == "auto" else None
     progress = Progress(ledger, objectives, n_trials)
+    if num_workers == 0:
+        join = shlex.join(["python", "-m", "mnist_sweep.sweep", "join", str(sweep_dir)])
+        progress.note(f"workers none of its own; each that joins it: {join}")
     for doubt in doubts(settings):
         warn(progress.console, "is this meant?", doubt)
     if n_trials < settings.n_trials:

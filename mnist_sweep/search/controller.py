@@ -174,6 +174,7 @@ class Controller:
         number = ended.job.info.trial
         if ended.cut == "left" or (ended.cut == "lost" and self.recovery.may_be_chance(number)):
             self._abandon(number, str(ended.error))
+            self.progress.ended(self.ledger.trials(), number)
             return
         match self.lifecycle.take(ended):
             case Job() as job:

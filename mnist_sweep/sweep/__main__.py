@@ -43,17 +43,18 @@ def main() -> None:
         Guest(find_search(arguments.source)).live()
         return
     # Here: --help and a mistyped command import no optuna.
-    from mnist_sweep.sweep.reaching import open_search
+    from mnist_sweep.sweep.reaching import opened_search
     from mnist_sweep.sweep.status import show_status
     from mnist_sweep.sweep.stopping import stop
 
     if arguments.storage:
         hide(arguments.storage)
-    search = open_search(find_search(arguments.source), arguments.storage)
-    if arguments.command == "status":
-        show_status(search)
-    else:
-        stop(search, now=arguments.now, trial=arguments.trial)
+    folder, to_write = find_search(arguments.source), arguments.command == "stop"
+    with opened_search(folder, arguments.storage, to_write=to_write) as search:
+        if to_write:
+            stop(search, now=arguments.now, trial=arguments.trial)
+        else:
+            show_status(search)
 
 
 if __name__ == "__main__":

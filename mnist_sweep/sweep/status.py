@@ -47,8 +47,7 @@ def _counts(search: Search, trials: list[FrozenTrial]) -> str:
     pruned = sum(trial.state == TrialState.PRUNED for trial in finished)
     waiting = sum(trial.state == TrialState.WAITING for trial in trials)
     failed = sum(trial.user_attrs.get(STATUS) in ("failed", "diverged") for trial in trials)
-    n_trials = search.settings.get("n_trials")
-    of = f" of {n_trials}" if isinstance(n_trials, int) else ""
+    of = "" if search.n_trials is None else f" of {search.n_trials}"
     return (
         f"{len(finished)}{of} finished: {len(finished) - pruned} completed, {pruned} pruned; "
         f"{waiting} waiting, {sum(map(is_rejected, trials))} rejected, {failed} failed"

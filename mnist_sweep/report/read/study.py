@@ -3,16 +3,19 @@
 import math
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mnist_sweep.errors import UserError
-from mnist_sweep.paths import JOURNAL, MULTIRUN, RESULTS_TABLE
+from mnist_sweep.paths import JOURNAL, MULTIRUN, RESULTS_TABLE, SWEEP_CONFIG
 from mnist_sweep.runs.table import ResultsTable, UnreadableTableError
 
 if TYPE_CHECKING:
+    from optuna.study import Study
     from optuna.trial import FrozenTrial
 
 
@@ -89,10 +92,10 @@ def find_search(source: Path | None) -> Path:
 
 
 def _is_search(folder: Path) -> bool:
-    return (folder / JOURNAL).is_file() or study_name(folder) is not None
+    return (folder / JOURNAL).is_file() or _study_name(folder) is not None
 
 
-def study_name(folder: Path) -> str | None:
+def _study_name(folder: Path) -> str | None:
     try:
         rows = ResultsTable(folder / RESULTS_TABLE).rows()
     except UnreadableTableError:  # whether a folder is a search is asked of many
@@ -100,17 +103,29 @@ def study_name(folder: Path) -> str | None:
     return next((row["study"] for row in rows if row.get("study")), None)
 
 
-def read_study(folder: Path, url: str | None) -> SearchStudy:
-    """The study of the search in this folder. url: of the storage, if it is not kept there.
+def of_last_command(folder: Path, key: str) -> Any:
+    """Of the `hydra.sweeper` of the last command on the search; None where it left nothing."""
+    from omegaconf import OmegaConf
 
-    A copy of the journal is read: the search may be running, the folder read-only.
+    try:
+        return OmegaConf.select(OmegaConf.load(folder / SWEEP_CONFIG), f"hydra.sweeper.{key}")
+    except Exception:  # yaml, omegaconf, the file system: each raises its own
+        return None
+
+
+@contextmanager
+def opened_study(folder: Path, url: str | None, *, to_write: bool = False) -> Iterator["Study"]:
+    """The study of the search in this folder, for as long as it is looked at. url: of the storage,
+    if it is not kept there.
+
+    Unless it is to be written, a copy of the journal is read: the search may be running, the folder
+    read-only.
 
     Raises:
         UserError: there is no study, or it cannot be read.
     """
     import optuna
 
-    from mnist_sweep.search.study.attributes import is_finished
     from mnist_sweep.search.study.credentials import without_credentials
     from mnist_sweep.search.study.storage import open_storage
 
@@ -125,23 +140,36 @@ def read_study(folder: Path, url: str | None) -> SearchStudy:
                 )
             shutil.copyfile(where, Path(copy) / JOURNAL)
         try:
-            storage = open_storage(url, Path(copy))
+            storage = open_storage(url, folder if to_write else Path(copy))
             names = [study.study_name for study in storage.get_all_studies()]
-            name = study_name(folder) or next(iter(names), folder.name)
+            name = _study_name(folder) or of_last_command(folder, "study_name")
+            name = name or next(iter(names), folder.name)
             if name not in names:
                 raise UserError(
                     f"{where} holds no study {name} (it has {', '.join(names) or 'none'}): give "
                     "--storage the hydra.sweeper.storage of the search"
                 )
             study = optuna.load_study(study_name=name, storage=storage)
-            trials = study.get_trials(deepcopy=False)
-            settings = study.user_attrs.get("settings", {})
+            study.get_trials(deepcopy=False)  # what cannot be read is said here
         except UserError as error:
             raise UserError(str(error).replace(copy, str(folder))) from error
         except Exception as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise UserError(f"{where}: the study cannot be read ({reason[:120]})") from error
-    directions = [direction.name.lower() for direction in study.directions]
+        yield study
+
+
+def read_study(folder: Path, url: str | None) -> SearchStudy:
+    """
+    Raises:
+        UserError: as `opened_study`.
+    """
+    from mnist_sweep.search.study.attributes import is_finished
+
+    with opened_study(folder, url) as study:
+        trials = study.get_trials(deepcopy=False)
+        settings = study.user_attrs.get("settings", {})
+        directions = [direction.name.lower() for direction in study.directions]
     names = settings.get("hydra.sweeper.objective") or [
         f"objective {n}" for n in range(len(directions))
     ]

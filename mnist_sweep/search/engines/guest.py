@@ -4,7 +4,6 @@
 told to. It goes back to the search when the line breaks, and ends when the search does.
 """
 
-import argparse
 import os
 import queue
 import signal
@@ -12,24 +11,21 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from mnist_sweep.errors import FailureError, UserError
+from mnist_sweep.errors import FailureError, Parser, UserError, exit_code
 from mnist_sweep.search.engines.code import code_name
 from mnist_sweep.search.engines.door import Invitation
 from mnist_sweep.search.engines.job import Ended, Job
 from mnist_sweep.search.engines.talk import Beat, Goodbye, Hello, Leaving, Refusal, Welcome, serve
-
-LEAVE = signal.SIGUSR2
-"""Tells a worker to go once the epoch under way is done: its time on the machine is up."""
+from mnist_sweep.search.launching.staff import LEAVE
 
 WAIT_S = 300.0
-"""For a controller: the first time, and when the line has broken."""
+"""For a controller to come back when the line has broken, or when a job began without one."""
 
 PAUSE_S = 1.0
 """Between two attempts at reaching it."""
@@ -110,8 +106,10 @@ class GuestLine:
 class Guest:
     """It lives in the main thread, whose signals are its own."""
 
-    def __init__(self, sweep_dir: Path) -> None:
+    def __init__(self, sweep_dir: Path, wait_s: float = 0.0) -> None:
+        """wait_s: for a controller, the first time."""
         self.sweep_dir = sweep_dir.absolute()
+        self.wait_s = wait_s
         self.line: GuestLine | None = None
         self.is_told = False
 
@@ -140,20 +138,23 @@ class Guest:
                     line.close()
                     return
                 line.close()
+                self.wait_s = WAIT_S
                 print("the line to the search broke: trying to reach it again", flush=True)
 
     def _join(self) -> tuple[Connection, Welcome]:
-        deadline = time.monotonic() + WAIT_S
+        deadline = time.monotonic() + self.wait_s
         while True:
             try:
                 pipe = Invitation.read(self.sweep_dir).dial()
                 pipe.send(Hello(socket.gethostname(), os.getpid(), code_name()))
                 answer = pipe.recv()
             except (UserError, OSError, EOFError) as error:
-                if time.monotonic() > deadline:
+                if time.monotonic() >= deadline:
+                    if isinstance(error, UserError):
+                        raise
                     raise FailureError(
                         f"{self._name()}: the search in {self.sweep_dir} was not reached within "
-                        f"{WAIT_S:g} s ({error})"
+                        f"{self.wait_s:g} s ({error}): start it again, with the same command"
                     ) from error
                 time.sleep(PAUSE_S)
                 continue
@@ -189,22 +190,15 @@ def _end_with(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description="Joins a search as one more worker.")
+def main() -> None:
+    parser = Parser(description="Joins a search as one more worker.")
     parser.add_argument("sweep_dir", type=Path, help="the search's directory")
     parser.add_argument("--with-parent", action="store_true", help="end when its parent does")
-    options = parser.parse_args(arguments)
+    options = parser.parse_args()
     if options.with_parent:
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    try:
-        Guest(options.sweep_dir).live()
-    except KeyboardInterrupt:
-        return 0
-    except (UserError, FailureError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2 if isinstance(error, UserError) else 1
-    return 0
+    Guest(options.sweep_dir, WAIT_S).live()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(exit_code(main))

@@ -1,11 +1,15 @@
 """What a search asks of whatever starts its workers."""
 
+import signal
 import sys
 from pathlib import Path
 from typing import Protocol
 
 WORKER = "mnist_sweep.search.engines.guest"
 """The module that is a worker."""
+
+LEAVE = signal.SIGUSR2
+"""By which a worker is told to go once the epoch under way is done: its time is up."""
 
 
 class Staff(Protocol):

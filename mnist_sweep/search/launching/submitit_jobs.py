@@ -15,10 +15,7 @@ from submitit import AutoExecutor, Job
 from submitit.helpers import Checkpointable, DelayedSubmission
 
 from mnist_sweep.errors import UserError
-from mnist_sweep.search.launching.staff import worker_command
-
-LEAVE = signal.SIGUSR2
-"""By which a worker is told to leave after the epoch under way."""
+from mnist_sweep.search.launching.staff import LEAVE, worker_command
 
 OF_ALL = (
     *("timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes"),
