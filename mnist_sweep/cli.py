@@ -243,6 +243,8 @@ def word(error: Exception, arguments: list[str]) -> tuple[str, int]:
         name = f"--config-name={found.group(1)}"
         return f"{name}: no such config; without the flag it is `config`", EXIT_USER_ERROR
     if isinstance(error, CompactHydraException | OmegaConfBaseException):
+        if text.startswith("Error merging override") and error.__cause__ is not None:
+            text = f"{text}: {str(error.__cause__).splitlines()[0]}"  # what the value should be
         about = blamed(error, arguments)
         if not about and "interpolation" in text:  # which is resolved when a run begins
             about = [override for override in overrides_in(arguments) if "${" in override]

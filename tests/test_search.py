@@ -965,6 +965,10 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
         [LR, "hydra/launcher=submitit_slurm", "hydra.sweeper.n_jobs=auto"],
         ["hydra.sweeper.n_jobs=auto", "submitit_slurm"],
     ),
+    "a text for a number of minutes": (
+        [LR, "hydra/launcher=submitit_local", "hydra.launcher.timeout_min=x"],
+        ["hydra.launcher.timeout_min=x", "could not be converted to Integer"],
+    ),
     "grid of an interval": (["optimizer.lr=interval(0.1, 0.2)", GRID], ["optimizer.lr", "grid"]),
     "fit to nothing": (
         ["model=cnn_space", "model.stage1.width=range(3, 9)", "hydra.sweeper.budget=fit",

@@ -49,9 +49,10 @@ class Invitation:
             found = json.loads(path.read_text(encoding="utf-8"))
             return cls(tuple(found["hosts"]), int(found["port"]), str(found["key"]))
         except (OSError, ValueError, LookupError, TypeError) as error:
+            reason = getattr(error, "strerror", None) or "it is damaged"
             raise UserError(
-                f"{path}: no search that workers can join is under way there ({error}): start it "
-                "first, with hydra/launcher=submitit_local, submitit_slurm or ray"
+                f"{path}: no search that workers can join is under way there ({reason}): start it "
+                "first, with hydra.sweeper.n_jobs=0 or a launcher such as submitit_local"
             ) from error
 
     def dial(self) -> Connection:
