@@ -16,6 +16,16 @@ import torch
 NVML = """
 int nvmlInit(void) { return 0; }
 int nvmlDeviceGetCount_v2(int *count) { *count = 2; return 0; }
+int nvmlDeviceGetHandleByIndex_v2(int index, void **handle) {
+  *handle = (void *)(long)index;
+  return 0;
+}
+int nvmlDeviceGetUUID(void *handle, char *uuid, unsigned length) {
+  const char *name = handle ? "GPU-1f" : "GPU-0e";
+  for (unsigned i = 0; i < length; i++)
+    if (!(uuid[i] = name[i])) break;
+  return 0;
+}
 """
 CUDA = """
 #include <stdio.h>
@@ -34,9 +44,12 @@ int cuDriverGetVersion(int *version) {
 """
 
 
+Driver = Callable[[Path], dict[str, str]]
+"""Environment variables of a machine with two GPUs, whose use is noted in this file."""
+
+
 @pytest.fixture(scope="session")
-def driver(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], dict[str, str]]:
-    """Environment variables of a machine with two GPUs, whose use is noted in a file."""
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Driver:
     if not torch.backends.cuda.is_built():
         pytest.skip("this torch is built without CUDA")
     if shutil.which("cc") is None:
