@@ -21,6 +21,7 @@ from mnist_sweep.config import TrainerConfig
 from mnist_sweep.data import Dataset, Split
 from mnist_sweep.errors import UserError
 from mnist_sweep.experiment import Experiment
+from mnist_sweep.gpus import limit
 from mnist_sweep.metrics import EpochMetrics, Score, best_epoch
 from mnist_sweep.optimizers import Stepper
 from mnist_sweep.schedulers import Clock
@@ -152,8 +153,8 @@ def settle(trainer: TrainerConfig, auto_threads: int | None = None) -> Machine:
         count = torch.cuda.device_count() if torch.cuda.is_available() else 0
         if int(number or 0) >= count:  # torch itself takes no number beyond 127
             raise UserError(
-                f"trainer.device={trainer.device}: torch finds {count} CUDA devices here; "
-                "use trainer.device=cpu or auto"
+                f"trainer.device={trainer.device}: torch finds {count} CUDA devices here{limit()}; "
+                f"use trainer.device={'cuda, ' if count else ''}cpu or auto"
             )
     device = torch.device(name)
     if device.type == "mps" and not torch.backends.mps.is_available():

@@ -24,6 +24,7 @@ SERVES = "serves until it is stopped"
 MEASURES = "measures for minutes, on an idle machine"
 THE_SUITE = "these very tests"
 OF_A_SHELL = "is for the reader's own shell"
+NEEDS_GPUS = "needs GPUs; tests/test_search_gpus.py has it with stubs of them"
 ELSEWHERE = "tests/test_search_elsewhere.py and tests/test_search_clusters.py do so"
 NOT_RUN = {
     "python3 -m venv --without-pip .venv && python3 -m pip --python .venv install -q -e . "
@@ -47,6 +48,12 @@ NOT_RUN = {
     "pytest -m slow -k single_change": THE_SUITE,
     ".venv/bin/ruff check . && .venv/bin/ruff format --check . && .venv/bin/mypy": (
         "is what .ci/run does"
+    ),
+    "python -m mnist_sweep -m sweep=arch_20k trainer.device=cuda hydra.sweeper.workers_per_gpu=4": (
+        NEEDS_GPUS
+    ),
+    "CUDA_VISIBLE_DEVICES=0,2 python -m mnist_sweep -m sweep=arch_20k trainer.device=cuda": (
+        NEEDS_GPUS
     ),
     "python benchmarks/training_speed.py": MEASURES,
     "python benchmarks/search_speed.py": MEASURES,

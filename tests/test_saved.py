@@ -6,6 +6,7 @@ import os
 import pickle
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -293,6 +294,7 @@ def test_a_config_cannot_have_anything_called(one: SavedRun) -> None:
 def test_a_rerun_is_the_same_bit_for_bit(made: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(made, tmp_path / "here")
     before = read_result(folder / "outputs" / "one")
+    change(folder / "outputs" / "one" / "result.json", host="elsewhere", gpu="1: another one")
     done = start(
         folder,
         *("mnist_sweep.rerun", before["run_id"], "--check", "hydra.run.dir=outputs/two"),
@@ -303,6 +305,7 @@ def test_a_rerun_is_the_same_bit_for_bit(made: Path, tmp_path: Path) -> None:
     assert shown.startswith("identical bit for bit, val_acc ") and "2 epochs" in shown
     after = read_result(folder / "outputs" / "two")
     assert before["threads"] == after["threads"] == 1 and after["data"] == "digits"
+    assert (after["host"], after["gpu"]) == (socket.gethostname(), None)
     for name in ("config_hash", "seed", "test_loss", "val_loss", "model", "study"):
         assert after[name] == before[name]
     assert after["overrides"] == before["overrides"] + " data=digits"

@@ -1,6 +1,7 @@
 """One attempt at a run: trains, tests, and fills the run's record whatever its end."""
 
 import shlex
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from mnist_sweep.config import NotIn, resolved
 from mnist_sweep.data import fetch, load
 from mnist_sweep.errors import BudgetError
 from mnist_sweep.experiment import to_experiment
+from mnist_sweep.gpus import described
 from mnist_sweep.identity import config_hash, flat_config, keys
 from mnist_sweep.loggers import Loggers, RunStart
 from mnist_sweep.metrics import EpochMetrics
@@ -66,6 +68,7 @@ class Attempt:
         # One that is resumed was begun with all others.
         overrides = shlex.join(o for o in hydra.overrides.task if not o.startswith("resume="))
         self.record = new_record(self.config, hydra.runtime.choices, overrides, run_dir, info)
+        self.record.host = socket.gethostname()
         self.so_far = SoFar()
         if self.experiment.settings.resume is not None:
             self.so_far = SoFar.of(run_dir)
@@ -114,10 +117,10 @@ class Attempt:
         settings, trainer = experiment.settings, experiment.settings.trainer
         machine = settle(trainer, self.auto_threads)
         record.device, record.precision = str(machine.device), machine.precision
-        record.threads = machine.threads
+        record.threads, record.gpu = machine.threads, described(machine.device)
         if settings.resume is None:
             self._remove(HISTORY, *TO_GO_ON)  # of an earlier run in the same directory
-        SoFar(record.started, self._seconds()).note(self.run_dir)
+        self._note_so_far()
         problem = None if in_sweep else fetch(settings.data)
         data = load(settings.data, settings.protocol).limited(
             trainer.limit_train, trainer.limit_val, trainer.limit_test
@@ -146,7 +149,7 @@ class Attempt:
         def on_epoch(history: list[EpochMetrics]) -> None:
             record.learn(history)
             write_history(self.run_dir, history)
-            SoFar(record.started, self._seconds()).note(self.run_dir)
+            self._note_so_far()
             lines.epoch(history)
             self.loggers.epoch(history)
             after_epoch(history)
@@ -180,6 +183,10 @@ class Attempt:
         record.val_acc_raw, record.val_loss_raw = chosen.val_acc_raw, chosen.val_loss_raw
         save_whole(result.weights, self.run_dir / MODEL)
         self._remove(*TO_GO_ON)
+
+    def _note_so_far(self) -> None:
+        record = self.record
+        SoFar(record.started, self._seconds(), record.host, record.gpu).note(self.run_dir)
 
     def _seconds(self) -> float:
         """Of all processes of the run, up to now."""

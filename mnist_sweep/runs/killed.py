@@ -92,3 +92,4 @@ def learn_what_is_left(record: RunRecord, run_dir: Path) -> None:
         record.learn(read_history(run_dir))
     so_far = SoFar.of(run_dir)
     record.started, record.seconds = so_far.started or record.started, so_far.seconds
+    record.host, record.gpu = so_far.host, so_far.gpu

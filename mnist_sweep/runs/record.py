@@ -64,6 +64,10 @@ class RunRecord:
     images_per_s: float | None = None
     peak_rss_mb: float | None = None
     device: str | None = None
+    host: str | None = None
+    """Name of the machine on which it ran last."""
+    gpu: str | None = None
+    """Which one of that machine's, and its name: `1: NVIDIA H100`."""
     precision: str | None = None
     threads: int | None = None
     mnist_sweep_version: str | None = None

@@ -4,7 +4,7 @@ import csv
 import json
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,10 +25,12 @@ from mnist_sweep.train import save_whole
 @dataclass(frozen=True)
 class SoFar:
     """started: as in the record; None where that is not known. seconds: of all processes of the run
-    that have ended."""
+    that have ended. host, gpu: of the last one."""
 
     started: str | None = None
     seconds: float = 0.0
+    host: str | None = None
+    gpu: str | None = None
 
     @classmethod
     def of(cls, run_dir: Path) -> "SoFar":
@@ -37,19 +39,22 @@ class SoFar:
         found = [cls()]
         with suppress(OSError, ValueError, KeyError, TypeError):
             left = json.loads((run_dir / SO_FAR).read_text())
-            found.append(cls(str(left["started"]), float(left["seconds"])))
+            place = (str(left[name]) if left.get(name) else None for name in ("host", "gpu"))
+            found.append(cls(str(left["started"]), float(left["seconds"]), *place))
         if (run_dir / RESULT).exists():
             with suppress(UserError):
                 record = read_result(run_dir)
-                found.append(cls(record.started, record.seconds or 0.0))
+                seconds = record.seconds or 0.0
+                found.append(cls(record.started, seconds, record.host, record.gpu))
         with suppress(OSError, ValueError, KeyError, TypeError, csv.Error):
             found.append(cls(None, sum(metrics.seconds for metrics in read_history(run_dir))))
         started = [so_far.started for so_far in found if so_far.started]
-        return cls(min(started, default=None), max(so_far.seconds for so_far in found))
+        seconds = max(so_far.seconds for so_far in found)
+        last = next((so_far for so_far in found if so_far.host), cls())
+        return cls(min(started, default=None), seconds, last.host, last.gpu)
 
     def note(self, run_dir: Path) -> None:
-        left = {"started": self.started, "seconds": self.seconds}
-        (run_dir / SO_FAR).write_text(json.dumps(left))
+        (run_dir / SO_FAR).write_text(json.dumps(asdict(self)))
 
 
 def take_over(earlier: Path, checkpoint: Path, config: Mapping[str, Any], data: Dataset) -> bool:

@@ -4,14 +4,12 @@ import os
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
 
 import optuna
 import torch
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
-from mnist_sweep.errors import UserError
 from mnist_sweep.paths import SWEEP_CONFIG
 from mnist_sweep.runs.console import warn
 from mnist_sweep.runs.surroundings import Surroundings
@@ -23,7 +21,6 @@ from mnist_sweep.search.display.summary import Summary
 from mnist_sweep.search.engines.engine import make_engine
 from mnist_sweep.search.engines.job import SweepContext
 from mnist_sweep.search.failures import Failures
-from mnist_sweep.search.launching.staffing import PROCESSES
 from mnist_sweep.search.objectives import Objectives
 from mnist_sweep.search.points.candidate import Candidates
 from mnist_sweep.search.points.composer import Composer
@@ -31,6 +28,7 @@ from mnist_sweep.search.points.fitting import Fitter
 from mnist_sweep.search.points.proposing import Proposer
 from mnist_sweep.search.points.sampler import make_sampler, number_of_trials
 from mnist_sweep.search.points.space import Space, make_space
+from mnist_sweep.search.points.wording import bare_key
 from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.lasting import LastingStorage, Patience
 from mnist_sweep.search.study.ledger import Ledger
@@ -42,11 +40,9 @@ from mnist_sweep.search.trials.pruning import make_pruner
 from mnist_sweep.search.trials.records import Records
 from mnist_sweep.search.trials.recovery import Recovery
 from mnist_sweep.search.trials.rows import Rows
+from mnist_sweep.search.workforce import make_workforce
 from mnist_sweep.vault import as_shown
 from mnist_sweep.writing import write_whole
-
-MOST_A_CORE = 16
-"""Workers, of which each keeps a core busy."""
 
 
 def make_controller(
@@ -68,7 +64,9 @@ def make_controller(
     candidates = Candidates(composer, space, fitter)
     base = check_sweep(cfg, settings, candidates)
     n_trials = number_of_trials(settings, space)
-    num_workers = _num_workers(settings.n_jobs, n_trials, cfg)
+    is_searched = "trainer.device" in map(bare_key, space.distributions)
+    device = None if is_searched else base.trainer.device
+    workforce = make_workforce(settings, cfg, n_trials, device)
 
     name = settings.study_name or os.path.relpath(sweep_dir)
     seeds = tuple(base.seed + n for n in range(settings.replicates))
@@ -89,13 +87,15 @@ def make_controller(
     objectives = Objectives(settings.objective, settings.direction)
 
     launcher = str(cfg.hydra.runtime.choices["hydra/launcher"])
-    engine = make_engine(num_workers, SweepContext(context, cfg), launcher, settings.lease_s)
+    engine = make_engine(
+        workforce.size, SweepContext(context, cfg), launcher, settings.lease_s, device
+    )
     threads = engine.threads if base.trainer.threads == "auto" else None
     progress = Progress(ledger, objectives, n_trials)
-    if num_workers == 0:
+    if workforce.size == 0:
         join = shlex.join(["python", "-m", "mnist_sweep.sweep", "join", str(sweep_dir)])
         progress.note(f"workers none of its own; each that joins it: {join}")
-    for doubt in doubts(settings):
+    for doubt in (*doubts(settings), *workforce.doubts()):
         warn(progress.console, "is this meant?", doubt)
     if n_trials < settings.n_trials:
         progress.note(
@@ -134,37 +134,6 @@ def _space(settings: SearchSettings, context: HydraContext, arguments: Sequence[
     return make_space(
         settings.params or {}, arguments, settings.conditions, extender, context.config_loader
     )
-
-
-def _num_workers(n_jobs: int | Literal["auto"], n_trials: int, cfg: DictConfig) -> int:
-    """
-    Raises:
-        UserError: there would be so many that they only took each other's memory and time, or they
-            are of a cluster, whose size is not to be guessed.
-    """
-    launcher = cfg.hydra.runtime.choices["hydra/launcher"]
-    cores = _num_cores()
-    if n_jobs == "auto":
-        is_cluster = launcher == "ray" and cfg.hydra.launcher.ray.init.address is not None
-        if launcher == "submitit_slurm" or is_cluster:
-            raise UserError(
-                "hydra.sweeper.n_jobs=auto: is one worker a core of this machine; say how many "
-                f"hydra/launcher={launcher} is to start, such as hydra.sweeper.n_jobs=16"
-            )
-        of_joblib = cfg.hydra.launcher.get("n_jobs")
-        n_jobs = of_joblib if of_joblib is not None and of_joblib > 0 else cores
-    workers = min(n_jobs, n_trials)
-    if launcher in PROCESSES and workers > MOST_A_CORE * cores:
-        raise UserError(
-            f"hydra.sweeper.n_jobs={n_jobs}: {workers:,} workers, each a process of a few hundred "
-            f"MB, for {cores} cores: use at most {MOST_A_CORE * cores}, or auto, one a core"
-        )
-    return workers
-
-
-def _num_cores() -> int:
-    """Those that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _leave_command(cfg: DictConfig, sweep_dir: Path) -> None:

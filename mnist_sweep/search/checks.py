@@ -4,7 +4,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mnist_sweep.config import Settings, settings_of, unchecked
 from mnist_sweep.errors import UserError
-from mnist_sweep.search.launching.staffing import PROCESSES, STAFFED
+from mnist_sweep.search.launching.staffing import PROCESSES, STAFFED, are_here
 from mnist_sweep.search.points.candidate import Candidates
 from mnist_sweep.search.points.validity import check_values
 from mnist_sweep.search.points.wording import bare_key
@@ -36,7 +36,8 @@ def check_sweep(cfg: DictConfig, settings: SearchSettings, candidates: Candidate
         )
     _check_subdir(cfg)
     samples = candidates.samples()
-    check_values(candidates.space, samples)
+    here = settings.n_jobs != 0 and are_here(launcher, cfg.hydra.launcher)
+    check_values(candidates.space, samples, trains_here=here)
     by_val = [name for name in settings.objective if name.startswith("val_")]
     for config in samples:
         protocol = unchecked(config).protocol.name

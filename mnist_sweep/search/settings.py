@@ -43,6 +43,8 @@ class SearchSettings(Schema):
     n_jobs: Annotated[CountFromZero | Literal["auto"], NotIn.STUDY]
     """Workers to start; auto is one a core, and no more than trials. 0: only such as join by
     `python -m mnist_sweep.sweep join`."""
+    workers_per_gpu: Annotated[Count, NotIn.STUDY]
+    """That n_jobs=auto starts for each GPU of this machine, where trainer.device is one."""
     rungs: Annotated[tuple[Count, ...], Field(min_length=2)] | None
     """Epochs of ever longer whole schedules; the best of each rung go on to the next."""
     detach: Annotated[bool | Literal["on_interrupt"], NotIn.STUDY]

@@ -8,9 +8,10 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.table import Table
 from rich.text import Text
 
-from mnist_sweep.paths import HISTORY
+from mnist_sweep.paths import HISTORY, SO_FAR
 from mnist_sweep.runs.console import duration, make_console
 from mnist_sweep.runs.history import read_history
+from mnist_sweep.runs.resuming import SoFar
 from mnist_sweep.search.display.notation import short_params
 from mnist_sweep.search.objectives import format_value
 from mnist_sweep.search.study.attributes import CONTROLLER, STATUS, is_finished, is_rejected
@@ -39,8 +40,9 @@ def show_status(search: Search) -> None:
         console.print("works   nobody; the same command goes on with the study")
     if running:
         table = Table(box=None, pad_edge=False)
-        for heading in ("trial", "epoch", "val_acc", "params"):
-            table.add_column(heading, justify="left" if heading == "params" else "right")
+        for heading in ("trial", "epoch", "val_acc", "on", "params"):
+            is_text = heading in ("on", "params")
+            table.add_column(heading, justify="left" if is_text else "right")
         for trial in running:
             table.add_row(*_progress(search.folder / str(trial.number), trial))
         console.print(table)
@@ -83,8 +85,20 @@ def _best(search: Search, trials: list[FrozenTrial]) -> str:
 
 def _progress(run_dir: Path, trial: FrozenTrial) -> list[str]:
     """Of its run under way, the last one of several seeds."""
-    found = sorted(run_dir.rglob(HISTORY), key=lambda path: path.stat().st_mtime)
-    history = read_history(found[-1].parent) if found else []
+    found = sorted(run_dir.rglob(SO_FAR), key=lambda path: path.stat().st_mtime)
+    under_way = found[-1].parent if found else run_dir
+    history = read_history(under_way) if (under_way / HISTORY).exists() else []
     last = history[-1] if history else None
     accuracy = "-" if last is None or last.val_acc is None else format_value(last.val_acc)
-    return [str(trial.number), str(last.epoch) if last else "-", accuracy, short_params(trial)]
+    place = _place(SoFar.of(under_way))
+    return [
+        *(str(trial.number), str(last.epoch) if last else "-"),
+        *(accuracy, place, short_params(trial)),
+    ]
+
+
+def _place(so_far: SoFar) -> str:
+    if so_far.host is None:
+        return "-"
+    gpu = "" if so_far.gpu is None else f", GPU {so_far.gpu.partition(':')[0]}"
+    return so_far.host.partition(".")[0] + gpu

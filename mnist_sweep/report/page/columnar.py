@@ -39,7 +39,15 @@ SECTIONS = {
     "Search": ["study", "trial", "rung"],
     "Origin": [
         *("run_id", "status", "error", "run_dir", "config_hash", "overrides", "device"),
-        *("precision", "threads", "mnist_sweep_version", "torch_version", "python_version"),
+        *(
+            "host",
+            "gpu",
+            "precision",
+            "threads",
+            "mnist_sweep_version",
+            "torch_version",
+            "python_version",
+        ),
         *("git_commit", "git_dirty"),
     ],
 }
@@ -64,6 +72,8 @@ HINTS = {
     "seconds": "of the whole run in all its processes",
     "started": "UTC",
     "config_hash": "equal for runs that differ in nothing but the seed",
+    "host": "the machine, the last one of a run that was gone on with",
+    "gpu": "which one of the machine, and its name",
     "receptive_field": "pixels along a side",
     "lr": "at the top of the schedule",
 }

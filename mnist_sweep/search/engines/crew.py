@@ -11,6 +11,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from mnist_sweep.errors import FailureError
+from mnist_sweep.gpus import ANY, least_used
 from mnist_sweep.search.engines.code import code_name
 from mnist_sweep.search.engines.door import Door
 from mnist_sweep.search.engines.job import Ended, OnEpoch, SweepContext
@@ -28,6 +29,7 @@ LOOK_S = 1.0
 @dataclass(eq=False)
 class _Guest(Worker):
     hello: Hello = field(kw_only=True)
+    gpu: str | None = field(kw_only=True)
     heard: float = field(default_factory=time.monotonic, kw_only=True)
 
     def terminate(self) -> None:
@@ -52,16 +54,28 @@ class Crew(Team[_Guest]):
 
     death = "lost"
 
-    def __init__(self, size: int, context: SweepContext, staff: Staff, *, lease_s: float) -> None:
-        """size: workers to be started. lease_s: one that is silent for this long is dead."""
+    def __init__(
+        self,
+        size: int,
+        context: SweepContext,
+        staff: Staff,
+        *,
+        lease_s: float,
+        device: str | None = None,
+    ) -> None:
+        """size: workers to be started. lease_s: one that is silent for this long is dead. device:
+        trainer.device; None where it is not the same for all runs."""
         super().__init__()
         self.size = size
         self.context = context
         self.staff = staff
         self.lease_s = lease_s
+        self.device = device
         self.threads = staff.threads
         self.sweep_dir = Path(context.config.hydra.sweep.dir).absolute()
         self.door: Door | None = None
+        self.coming: list[_Guest] = []
+        """Being let in."""
         self.arrived: list[_Guest] = []
         self.bell, self.ring = Pipe(duplex=False)
         self.ringing = threading.Lock()
@@ -74,19 +88,45 @@ class Crew(Team[_Guest]):
     def _on_guest(self, pipe: Connection) -> None:
         """In a thread of its own."""
         hello: Hello = pipe.recv()
-        if hello.code != code_name():
-            why = (
-                f"{hello.host}, process {hello.pid}: its code is not that of the search "
-                f"({hello.code}, not {code_name()}), which was begun before an edit: workers of "
-                "one search run the same code"
-            )
-            pipe.send(Refusal(why))
+        if (why := self._why_not(hello)) is not None:
+            pipe.send(Refusal(f"{hello.host}, process {hello.pid}: {why}"))
             pipe.close()
             return
-        pipe.send(Welcome(self.context, str(Path.cwd()), self.lease_s / BEATS))
         with self.ringing:
-            self.arrived.append(_Guest(pipe, hello=hello))
+            guest = _Guest(pipe, hello=hello, gpu=self._gpu_for(hello))
+            self.coming.append(guest)
+        try:
+            pipe.send(Welcome(self.context, str(Path.cwd()), self.lease_s / BEATS, guest.gpu))
+        except OSError:
+            with self.ringing:
+                self.coming.remove(guest)
+            raise
+        with self.ringing:
+            self.coming.remove(guest)
+            self.arrived.append(guest)
             self.ring.send_bytes(b"!")
+
+    def _why_not(self, hello: Hello) -> str | None:
+        """It cannot be let in; None where it can."""
+        if hello.code != code_name():
+            return (
+                f"its code is not that of the search ({hello.code}, not {code_name()}), which was "
+                "begun before an edit: workers of one search run the same code"
+            )
+        kind, _, number = str(self.device).partition(":")
+        if kind == "cuda" and int(number or 0) >= len(hello.gpus):
+            return (
+                f"trainer.device={self.device}: {len(hello.gpus)} GPUs are in sight there; have "
+                "the launcher ask for one (gpus_per_node of submitit, num_gpus of Ray)"
+            )
+        return None
+
+    def _gpu_for(self, hello: Hello) -> str | None:
+        if self.device not in ANY:
+            return None
+        there = (*self.workers, *self.arrived, *self.coming)
+        used = (guest.gpu for guest in there if guest.hello.host == hello.host)
+        return least_used(hello.gpus, used)
 
     @property
     def has_room(self) -> bool:
@@ -128,11 +168,11 @@ class Crew(Team[_Guest]):
 
     def _admit(self) -> None:
         with self.ringing:
-            arrived, self.arrived = self.arrived, []
             while self.bell.poll():
                 self.bell.recv_bytes()
-        for guest in arrived:
-            self._join(guest)
+            for guest in self.arrived:
+                self._join(guest)
+            self.arrived.clear()
 
     def _hear(self, worker: _Guest, on_epoch: OnEpoch) -> Ended | None:
         worker.heard = time.monotonic()

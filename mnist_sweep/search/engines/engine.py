@@ -4,6 +4,7 @@ from typing import Protocol
 
 from omegaconf import OmegaConf
 
+from mnist_sweep.gpus import ANY, in_sight
 from mnist_sweep.search.engines.crew import Crew
 from mnist_sweep.search.engines.inline import Inline
 from mnist_sweep.search.engines.job import Ended, Job, OnEpoch, SweepContext
@@ -57,18 +58,23 @@ class Engine(Protocol):
 
 
 def make_engine(
-    n_jobs: int, context: SweepContext, launcher: str = "basic", lease_s: float = 60.0
+    n_jobs: int,
+    context: SweepContext,
+    launcher: str = "basic",
+    lease_s: float = 60.0,
+    device: str | None = None,
 ) -> Engine:
     """The engine for so many runs at once, with its workers where Hydra's launcher of this name has
     them; with 0, for as many as join it. lease_s: a worker elsewhere that is silent for this long
-    is dead."""
+    is dead. device: trainer.device, which workers of a machine with several GPUs are spread by;
+    None where it is not the same for all runs."""
     if n_jobs == 0:
-        return Crew(0, context, Nobody(), lease_s=lease_s)
+        return Crew(0, context, Nobody(), lease_s=lease_s, device=device)
     if launcher in STAFFED:
         settings = OmegaConf.to_container(context.config.hydra.launcher, resolve=True)
         assert isinstance(settings, dict)
         own = {str(key): value for key, value in settings.items() if key != "_target_"}
-        return Crew(n_jobs, context, make_staff(launcher, own), lease_s=lease_s)
+        return Crew(n_jobs, context, make_staff(launcher, own), lease_s=lease_s, device=device)
     if n_jobs == 1 and launcher == "basic":
         return Inline(context)
-    return Pool(n_jobs, context)
+    return Pool(n_jobs, context, in_sight() if device in ANY else ())

@@ -18,6 +18,7 @@ from types import FrameType
 from typing import Any
 
 from mnist_sweep.errors import FailureError, Parser, UserError, exit_code
+from mnist_sweep.gpus import in_sight, see_only
 from mnist_sweep.search.engines.code import code_name
 from mnist_sweep.search.engines.door import Invitation
 from mnist_sweep.search.engines.job import Ended, Job
@@ -146,7 +147,7 @@ class Guest:
         while True:
             try:
                 pipe = Invitation.read(self.sweep_dir).dial()
-                pipe.send(Hello(socket.gethostname(), os.getpid(), code_name()))
+                pipe.send(Hello(socket.gethostname(), os.getpid(), code_name(), in_sight()))
                 answer = pipe.recv()
             except (UserError, OSError, EOFError) as error:
                 if time.monotonic() >= deadline:
@@ -168,6 +169,8 @@ class Guest:
                     f"from {socket.gethostname()} ({error.strerror}): start it in one that all "
                     "machines see"
                 ) from error
+            if answer.gpu is not None:
+                see_only(answer.gpu)
             print(f"joined  {self.sweep_dir}", flush=True)
             return pipe, answer
 

@@ -7,6 +7,7 @@ moment and shares the server's memory. It keeps its data between runs.
 import multiprocessing
 import signal
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
@@ -16,6 +17,7 @@ from typing import Any
 import psutil
 
 from mnist_sweep.errors import FailureError
+from mnist_sweep.gpus import least_used
 from mnist_sweep.search.engines import worker_process
 from mnist_sweep.search.engines.job import SweepContext
 from mnist_sweep.search.engines.team import Team, Worker
@@ -32,6 +34,7 @@ class _Process(Worker):
     process: Any = field(kw_only=True)
     """As multiprocessing has it, which knows an exit code, but only as long as its server lives."""
     life: psutil.Process = field(kw_only=True)
+    gpu: str | None = field(kw_only=True)
 
     @property
     def lives(self) -> bool:
@@ -70,10 +73,12 @@ class Pool(Team[_Process]):
 
     threads = 1  # the workers share the cores
 
-    def __init__(self, size: int, context: SweepContext) -> None:
+    def __init__(self, size: int, context: SweepContext, gpus: Sequence[str] = ()) -> None:
+        """gpus: over which the workers are spread; each sees its own alone."""
         super().__init__()
         self.size = size
         self.context = context
+        self.gpus = gpus
         self.processes = multiprocessing.get_context("forkserver")
         self.processes.set_forkserver_preload([worker_process.__name__])
 
@@ -107,9 +112,10 @@ class Pool(Team[_Process]):
         )
 
     def _fork(self, ours: Connection, theirs: Connection) -> _Process:
+        gpu = least_used(self.gpus, (worker.gpu for worker in self.workers))
         process = self.processes.Process(
             target=worker_process.live,
-            args=(theirs, self.context),
+            args=(theirs, self.context, gpu),
             daemon=True,
             name="mnist_sweep worker",
         )
@@ -120,4 +126,4 @@ class Pool(Team[_Process]):
             process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        return _Process(ours, process=process, life=psutil.Process(process.pid))
+        return _Process(ours, process=process, life=psutil.Process(process.pid), gpu=gpu)

@@ -22,6 +22,8 @@ class Hello:
     pid: int
     code: str
     """A short name of its source code."""
+    gpus: tuple[str, ...] = ()
+    """That it may use."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,8 @@ class Welcome:
     """In which the controller was started, and in which the worker is to train."""
     beat_s: float
     """How often it is to say that it lives."""
+    gpu: str | None
+    """The one that it is to see; None: all."""
 
 
 @dataclass(frozen=True)

@@ -10,11 +10,15 @@ import threading
 import traceback
 from multiprocessing.connection import Connection, wait
 
+from mnist_sweep.gpus import see_only
 from mnist_sweep.search.engines.job import SweepContext
 from mnist_sweep.search.engines.talk import serve
 
 
-def live(pipe: Connection, context: SweepContext) -> None:
+def live(pipe: Connection, context: SweepContext, gpu: str | None) -> None:
+    """gpu: the one that it is to see; None: all."""
+    if gpu is not None:
+        see_only(gpu)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's to interpret
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:

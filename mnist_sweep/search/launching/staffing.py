@@ -11,6 +11,13 @@ PROCESSES = ("basic", "joblib")
 STAFFED = ("submitit_local", "submitit_slurm", "ray")
 
 
+def are_here(launcher: str, settings: Mapping[str, Any]) -> bool:
+    """Whether the workers are of this machine. settings: hydra.launcher."""
+    if launcher == "ray":
+        return settings["ray"]["init"]["address"] is None
+    return launcher != "submitit_slurm"
+
+
 def make_staff(launcher: str, settings: Mapping[str, Any]) -> Staff:
     """launcher: one of `STAFFED`. settings: hydra.launcher."""
     # Here: each needs a package of its own.

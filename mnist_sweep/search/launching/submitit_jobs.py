@@ -15,6 +15,7 @@ from submitit import AutoExecutor, Job
 from submitit.helpers import Checkpointable, DelayedSubmission
 
 from mnist_sweep.errors import UserError
+from mnist_sweep.gpus import VISIBLE
 from mnist_sweep.search.launching.staff import LEAVE, worker_command
 
 OF_ALL = (
@@ -33,16 +34,23 @@ LOOK_S = 5.0
 """How often it is asked what has become of the jobs."""
 
 
+Variables = Mapping[str, str | None]
+
+
 class WorkerJob(Checkpointable):
     """What a job runs: a worker in a process of its own, which trains while this one waits for the
     signals that a cluster sends before it takes the machine away."""
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], variables: Variables | None = None) -> None:
+        """variables: of the worker, where it is not to have them from the job."""
         self.command = list(command)
+        self.variables = variables or {}
         self.worker: subprocess.Popen[bytes] | None = None
 
     def __call__(self) -> int:
-        self.worker = subprocess.Popen(self.command, start_new_session=True)
+        wanted = {**os.environ, **self.variables}
+        environment = {name: value for name, value in wanted.items() if value is not None}
+        self.worker = subprocess.Popen(self.command, start_new_session=True, env=environment)
         signal.signal(signal.SIGTERM, self._on_term)
         _await(self.worker)
         code = self.worker.wait()
@@ -61,7 +69,7 @@ class WorkerJob(Checkpointable):
             with suppress(ProcessLookupError):
                 self.worker.send_signal(LEAVE)
             _await(self.worker)
-        return DelayedSubmission(WorkerJob(self.command))
+        return DelayedSubmission(WorkerJob(self.command, self.variables))
 
 
 def _await(process: subprocess.Popen[bytes]) -> None:
@@ -91,7 +99,7 @@ class SubmititJobs(ABC):
         folder = given.pop("submitit_folder")
         made = {f"{self.cluster}_{key}": given.pop(key) for key in OF_MAKING if key in given}
         rest = {key if key in OF_ALL else f"{self.cluster}_{key}": given[key] for key in given}
-        work = WorkerJob(worker_command(sweep_dir))
+        work = WorkerJob(worker_command(sweep_dir), self._variables())
         # Ctrl-C is the controller's to interpret, and a process that it starts hears it as well.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
@@ -125,6 +133,10 @@ class SubmititJobs(ABC):
     def _name(self) -> str:
         return f"hydra/launcher=submitit_{self.cluster}"
 
+    def _variables(self) -> Variables:
+        """Of the workers, where those of their jobs will not do; None: not set."""
+        return {}
+
     @abstractmethod
     def _alive(self) -> list[Job[int]]:
         """Jobs that run, or may yet do so."""
@@ -143,6 +155,10 @@ class SubmititJobs(ABC):
 
 class LocalJobs(SubmititJobs):
     cluster = "local"
+
+    def _variables(self) -> Variables:
+        """submitit hides all GPUs, or shows the same ones to each job; the search spreads them."""
+        return {VISIBLE: os.environ.get(VISIBLE)}
 
     def _alive(self) -> list[Job[int]]:
         return [job for job in self.jobs if not job.done()]

@@ -22,8 +22,9 @@ from mnist_sweep.train import settle
 Config = Mapping[str, Any]
 
 
-def check_values(space: Space, configs: Iterable[Config]) -> None:
+def check_values(space: Space, configs: Iterable[Config], *, trains_here: bool) -> None:
     """configs: resolved, of some points of the space in which each parameter has several values.
+    trains_here: whether the devices are those of this machine.
 
     Raises:
         UserError: a value can be in no run, or what is fixed goes together in none of these.
@@ -31,7 +32,8 @@ def check_values(space: Space, configs: Iterable[Config]) -> None:
     searches_model = any(key.startswith("model") for key in map(bare_key, space.distributions))
     checks: dict[str, Callable[[Config], object]] = {
         "settings": settings_of,
-        "place": _check_place,
+        "data": _check_data,
+        "device": _check_device if trains_here else lambda config: None,
         "training": build_training,
         "loggers": build_loggers,
         "model": build_model,
@@ -45,7 +47,7 @@ def check_values(space: Space, configs: Iterable[Config]) -> None:
             try:
                 check(config)
             except UserError as error:
-                if part == "place":
+                if part in ("data", "device"):  # are not here
                     raise
                 _check_single(space, part, error)
                 faults[part] += 1
@@ -83,12 +85,11 @@ def _is_of_a_single_key(error: UserError) -> bool:
     )
 
 
-def _check_place(config: Config) -> None:
-    """
-    Raises:
-        UserError: the data or the device are not here.
-    """
-    settings = unchecked(config)
-    find(settings.data)
-    if settings.trainer.device not in ("auto", "cpu"):
-        settle(settings.trainer.model_copy(update={"threads": 1}))
+def _check_data(config: Config) -> None:
+    find(unchecked(config).data)
+
+
+def _check_device(config: Config) -> None:
+    trainer = unchecked(config).trainer
+    if trainer.device not in ("auto", "cpu"):
+        settle(trainer.model_copy(update={"threads": 1}))
