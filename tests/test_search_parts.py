@@ -93,7 +93,8 @@ class Parts:
         seeds = tuple(self.base.seed + n for n in range(self.settings.replicates))
         self.layout = Layout(folder / "sweep", seeds)
         self.layout.sweep_dir.mkdir(exist_ok=True)
-        self.rows = Rows(folder / "all.csv", Records("study", self.layout, self.candidates))
+        records = Records("study", self.layout, self.candidates, code_of({}))
+        self.rows = Rows(folder / "all.csv", records)
         self.study = study or optuna.create_study(
             study_name="study", directions=list(self.settings.direction)
         )

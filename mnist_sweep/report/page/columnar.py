@@ -39,7 +39,7 @@ SECTIONS = {
     "Origin": [
         *("run_id", "status", "error", "run_dir", "config_hash", "overrides", "device"),
         *("precision", "threads", "mnist_sweep_version", "torch_version", "python_version"),
-        *("git_commit", "git_dirty"),
+        *("git_commit", "git_dirty", "code"),
     ],
 }
 """How the panel of a run orders the columns. The groups of the config are among `Recipe`."""
@@ -63,6 +63,7 @@ HINTS = {
     "seconds": "of the whole run in all its processes",
     "started": "UTC",
     "config_hash": "equal for runs that differ in nothing but the seed",
+    "code": "equal for runs of the same source files",
     "receptive_field": "pixels along a side",
     "lr": "at the top of the schedule",
 }

@@ -11,12 +11,12 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from mnist_sweep.errors import FailureError
-from mnist_sweep.search.engines.code import code_name
 from mnist_sweep.search.engines.door import Door
 from mnist_sweep.search.engines.job import Ended, OnEpoch, SweepContext
 from mnist_sweep.search.engines.talk import Goodbye, Hello, Refusal, Welcome
 from mnist_sweep.search.engines.team import Team, Worker
 from mnist_sweep.search.launching.staff import Staff
+from mnist_sweep.sources import leave_archive, package_name
 
 BEATS = 4
 """That a worker makes in the time after which its silence means that it is dead."""
@@ -68,19 +68,20 @@ class Crew(Team[_Guest]):
         self.selector.register(self.bell, selectors.EVENT_READ)
 
     def open(self) -> None:
+        leave_archive(self.sweep_dir)
         self.door = Door(self.sweep_dir, self._on_guest)
         self.staff.start(self.size, self.sweep_dir)
 
     def _on_guest(self, pipe: Connection) -> None:
         """In a thread of its own."""
         hello: Hello = pipe.recv()
-        if hello.code != code_name():
+        if hello.code != package_name():
             why = (
                 f"{hello.host}, process {hello.pid}: its code is not that of the search "
-                f"({hello.code}, not {code_name()}), which was begun before an edit: workers of "
+                f"({hello.code}, not {package_name()}), which was begun before an edit: workers of "
                 "one search run the same code"
             )
-            pipe.send(Refusal(why))
+            pipe.send(Refusal(why, package_name()))
             pipe.close()
             return
         pipe.send(Welcome(self.context, str(Path.cwd()), self.lease_s / BEATS))
