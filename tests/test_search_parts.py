@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from mnist_sweep.config import settings_of
 from mnist_sweep.errors import UserError
 from mnist_sweep.paths import CONF, RESULTS_TABLE
+from mnist_sweep.runs.provenance import code_of
 from mnist_sweep.runs.record import RunRecord, Status, read_result
 from mnist_sweep.runs.table import ResultsTable
 from mnist_sweep.search.controller import Controller

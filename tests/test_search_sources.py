@@ -9,7 +9,7 @@ import pytest
 
 from mnist_sweep.paths import PACKAGE
 from tests.books import check_books
-from tests.conftest import cli_in
+from tests.conftest import TINY, cli_in
 from tests.searches import LR, Search, is_fork_server, search, wait_until
 
 __all__ = ["search"]  # a fixture
@@ -126,9 +126,10 @@ def test_a_study_is_of_one_code_unless_it_is_to_be_mixed(own: Search, tree: Path
     own.open_gate()
     assert command.wait() == 0, command
 
+    edit(tree / PACKAGE.name / "report" / "wording.py")  # which looks at runs, and makes none
     mixed = own.run("hydra.sweeper.mixed_code=true", "hydra.sweeper.n_trials=2")
     assert "from here on both are in one study" in " ".join(mixed.out.read_text().split())
-    own.run("hydra.sweeper.n_trials=2")  # what was allowed once is not asked for again
+    own.run()  # what was allowed once is not asked for again
     check_books(own, 2)
     table = own.table()
     assert table.code.nunique() == 2 and list(table.git_dirty) == [False, True]
@@ -137,18 +138,30 @@ def test_a_study_is_of_one_code_unless_it_is_to_be_mixed(own: Search, tree: Path
     shown = " ".join(done.stdout.split())
     assert "study s mixes code: " in shown and f"{first[:10]} (changed): 1 run" in shown
 
-    edit(tree / PACKAGE.name / "report" / "wording.py")  # which looks at runs, and makes none
-    edit(own.folder / "mine/optimizer/moody.yaml")  # which sets what it did
+
+def test_own_modules_and_choices_of_a_study_stay_what_they_were(own: Search) -> None:
+    def call(code: int) -> str:
+        done = cli_in(own.folder)(
+            *("-m", "hydra/sweeper=search", "hydra.sweeper.study_name=s", *TINY),
+            *("model=ds_cnn_v3_code", "trainer.epochs=1", *SPACE, "hydra.sweeper.n_jobs=1"),
+            "hydra.sweeper.n_trials=1",
+            MNIST_SWEEP_TARGETS="moody.*",
+        )
+        assert done.returncode == code and done.stderr.count("\n") == bool(code), done
+        return done.stderr
+
+    call(0)
+    moody_too = own.folder / "mine/optimizer/moody_too.yaml"
+    settings = moody_too.read_text()
+    edit(moody_too)  # which sets what it did
     (own.folder / "mine/optimizer/unused.yaml").write_text("_target_: nothing\n")
-    own.run("hydra.sweeper.n_trials=2")
-    settings = (own.folder / "mine/optimizer/moody_too.yaml").read_text()
-    (own.folder / "mine/optimizer/moody_too.yaml").write_text(settings.replace("0.01", "0.02"))
-    refused = own.run("hydra.sweeper.n_trials=2", code=2).err.read_text()
-    assert "config files of optimizer=moody_too were others" in refused
-    (own.folder / "mine/optimizer/moody_too.yaml").write_text(settings)
+    (own.folder / "unused.py").write_text("nothing\n")
+    call(0)
+    moody_too.write_text(settings.replace("0.01", "0.02"))
+    assert "config files of optimizer=moody_too were others" in call(2)
+    moody_too.write_text(settings)
     edit(own.folder / "helper.py")
-    refused = own.run("hydra.sweeper.n_trials=2", code=2).err.read_text()
-    assert "other sources of your own modules" in refused and refused.count("\n") == 1
+    assert "other sources of your own modules" in call(2)
 
 
 PROGRAM = """

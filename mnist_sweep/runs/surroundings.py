@@ -97,7 +97,11 @@ class Surroundings:
         """Classes that a config (of plain values) names, and that the environment allowed then and
         does not allow now."""
         patterns = set(self.targets.split()) - set(of_the_environment())
-        return [name for name in dict.fromkeys(named(config)) if any(fnmatchcase(name, p) for p in patterns)]
+        return [
+            name
+            for name in dict.fromkeys(named(config))
+            if any(fnmatchcase(name, p) for p in patterns)
+        ]
 
 
 def _searchpath(urls: list[str] | tuple[str, ...]) -> str:
