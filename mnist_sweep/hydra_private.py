@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,9 @@ import hydra._internal.hydra
 from hydra._internal.callbacks import Callbacks as Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.core_plugins.importlib_resources_config_source import (
+    ImportlibResourcesConfigSource,
+)
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.default_element import ResultDefault
@@ -32,6 +36,8 @@ from omegaconf._utils import get_omega_conf_dumper
 from mnist_sweep.vault import hide_in_config
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     from optuna.distributions import BaseDistribution
 
 DEFAULTS_LIST = "hydra._internal.defaults_list"
@@ -50,13 +56,14 @@ _Entries = Mapping[str, bytes | None]
 class _Folders(dict[str, _Entries | None]):
     """Of config files, each as it was when it was first looked at; None where there is none."""
 
-    def look_at(self, path: str) -> _Entries | None:
-        if path not in self:
+    def look_at(self, name: str, find: "Callable[[], Traversable]") -> _Entries | None:
+        """find: where it is; it is asked once."""
+        if name not in self:
             try:
-                self[path] = dict(_entries(path))
-            except OSError:
-                self[path] = None
-        return self[path]
+                self[name] = dict(_entries(find()))
+            except (OSError, ImportError, ValueError, TypeError):
+                self[name] = None
+        return self[name]
 
     def __reduce__(self) -> tuple[type["_Folders"], tuple[dict[str, Any]]]:
         return _Folders, (dict(self),)  # another thread may be looking at one more
@@ -65,14 +72,13 @@ class _Folders(dict[str, _Entries | None]):
         return self
 
 
-def _entries(path: str) -> Iterator[tuple[str, bytes | None]]:
-    for entry in os.scandir(path):
+def _entries(folder: "Traversable") -> Iterator[tuple[str, bytes | None]]:
+    for entry in folder.iterdir():
         with suppress(OSError):  # it cannot be read, and is no choice
             if entry.is_dir():
                 yield entry.name, None
             else:
-                is_config = entry.name.endswith(".yaml")
-                yield entry.name, Path(entry.path).read_bytes() if is_config else b""
+                yield entry.name, entry.read_bytes() if entry.name.endswith(".yaml") else b""
 
 
 class _SettledFiles(FileConfigSource):
@@ -83,7 +89,11 @@ class _SettledFiles(FileConfigSource):
         self.folders = folders
 
     def _entries(self, config_path: str) -> _Entries | None:
-        return self.folders.look_at(os.path.normpath(os.path.join(self.path, config_path)))
+        name = os.path.normpath(os.path.join(self.full_path(), config_path))
+        return self.folders.look_at(name, lambda: self._root().joinpath(config_path))
+
+    def _root(self) -> "Traversable":
+        return Path(self.path)
 
     def _text(self, config_path: str) -> bytes | None:
         folder, name = os.path.split(self._normalize_file_name(config_path))
@@ -110,6 +120,17 @@ class _SettledFiles(FileConfigSource):
         header = ConfigSource._get_header_dict(text[:512])
         config = OmegaConf.load(io.StringIO(text))
         return ConfigResult(self.provider, self.full_path(), config, header)
+
+
+class _SettledPackage(_SettledFiles):
+    """The same of a package, `pkg://` in hydra.searchpath."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "pkg"
+
+    def _root(self) -> "Traversable":
+        return resources.files(self.path)
 
 
 class Loader(ConfigLoaderImpl):
@@ -141,10 +162,9 @@ class Loader(ConfigLoaderImpl):
 
 
 def _settle(repository: Any, folders: _Folders) -> None:
+    kinds = {FileConfigSource: _SettledFiles, ImportlibResourcesConfigSource: _SettledPackage}
     repository.sources = [
-        _SettledFiles(source.provider, source.path, folders)
-        if type(source) is FileConfigSource
-        else source
+        kind(source.provider, source.path, folders) if (kind := kinds.get(type(source))) else source
         for source in repository.sources
     ]
 

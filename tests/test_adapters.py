@@ -125,11 +125,16 @@ def test_a_config_is_seen_before_it_is_composed() -> None:
             assert "_load_single_config" in vars(ConfigLoaderImpl)
 
 
-def test_config_files_can_be_settled(tmp_path: Path) -> None:
+def test_config_files_can_be_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hydra_private.use_loader()
     group = tmp_path / "b"
     group.mkdir()
-    (tmp_path / "config.yaml").write_text("defaults: [b: one]\n")
+    searchpath = "hydra: {searchpath: ['pkg://settled_package']}\n"
+    (tmp_path / "config.yaml").write_text(f"defaults: [b: one, c: only]\n{searchpath}")
+    (tmp_path / "settled_package" / "c").mkdir(parents=True)
+    (tmp_path / "settled_package" / "__init__.py").touch()
+    (tmp_path / "settled_package" / "c" / "only.yaml").write_text("d: 3\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
     (group / "one.yaml").write_text("# @package _global_\na: 1\n")
     (group / "two.yaml").write_text("a: 2\n")
     (group / "notes.txt").write_text("")
@@ -145,10 +150,11 @@ def test_config_files_can_be_settled(tmp_path: Path) -> None:
 
         options, plain = loader.get_group_options("b"), composed(loader)
         hydra_private.settle_configs(loader)
-        assert composed(loader) == plain and plain["a"] == 1
+        assert composed(loader) == plain and (plain["a"], plain["c"]) == (1, {"d": 3})
         assert loader.get_group_options("b") == options
         shutil.rmtree(group)
         (tmp_path / "config.yaml").write_text("edited: true\n")
+        shutil.rmtree(tmp_path / "settled_package")
         for one in (loader, pickle.loads(pickle.dumps(loader))):
             assert composed(one) == plain
             assert composed(one, "b=two")["b"] == {"a": 2}
