@@ -24,10 +24,10 @@ import psutil
 
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.runs.record import RunRecord, run_id_of, write_result
-from mnist_sweep.search.engines.code import code_name
 from mnist_sweep.search.engines.door import INVITATION, Invitation
 from mnist_sweep.search.engines.job import Ended, Job
 from mnist_sweep.search.engines.talk import Beat, Goodbye, Hello
+from mnist_sweep.sources import package_name
 
 SHORTEST_S, LONGEST_S = 10.0, 60.0
 
@@ -55,7 +55,7 @@ class Sleeper(threading.Thread):
 
     def run(self) -> None:
         pipe = Invitation.read(self.sweep_dir).dial()
-        pipe.send(Hello("here", 0, code_name()))
+        pipe.send(Hello("here", 0, package_name()))
         beat_s = pipe.recv().beat_s
         try:
             while True:

@@ -4,27 +4,40 @@ What imports Optuna does so when called, because the command line starts without
 """
 
 import argparse
+import builtins
 import io
 import logging
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from importlib import resources
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hydra._internal.hydra
 from hydra._internal.callbacks import Callbacks as Callbacks
 from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.core_plugins.file_config_source import FileConfigSource
+from hydra._internal.core_plugins.importlib_resources_config_source import (
+    ImportlibResourcesConfigSource,
+)
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.default_element import ResultDefault
+from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
-from hydra.plugins.config_source import ConfigResult
+from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
+from omegaconf import OmegaConf
 from omegaconf._utils import get_omega_conf_dumper
 
 from mnist_sweep.vault import hide_in_config
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     from optuna.distributions import BaseDistribution
 
 DEFAULTS_LIST = "hydra._internal.defaults_list"
@@ -36,14 +49,130 @@ class PastHydra(BaseException):
     reports that of a run in its own way."""
 
 
+_Entries = Mapping[str, bytes | None]
+"""Of a folder: name -> text, None for a folder within. Only texts of configs are kept."""
+
+
+class _Folders(dict[str, _Entries | None]):
+    """Of config files, each as it was when it was first looked at; None where there is none."""
+
+    def look_at(self, name: str, find: "Callable[[], Traversable]") -> _Entries | None:
+        """find: where it is; it is asked once."""
+        if name not in self:
+            try:
+                self[name] = dict(_entries(find()))
+            except (OSError, ImportError, ValueError, TypeError):
+                self[name] = None
+        return self[name]
+
+    def __reduce__(self) -> tuple[type["_Folders"], tuple[dict[str, Any]]]:
+        return _Folders, (dict(self),)  # another thread may be looking at one more
+
+    def __deepcopy__(self, memo: Any) -> "_Folders":
+        return self
+
+
+def _entries(folder: "Traversable") -> Iterator[tuple[str, bytes | None]]:
+    for entry in folder.iterdir():
+        with suppress(OSError):  # it cannot be read, and is no choice
+            if entry.is_dir():
+                yield entry.name, None
+            else:
+                yield entry.name, entry.read_bytes() if entry.name.endswith(".yaml") else b""
+
+
+class _SettledFiles(FileConfigSource):
+    """A folder of config files that looks at each folder within it but once."""
+
+    def __init__(self, provider: str, path: str, folders: _Folders) -> None:
+        super().__init__(provider, path)
+        self.folders = folders
+
+    def _entries(self, config_path: str) -> _Entries | None:
+        name = os.path.normpath(os.path.join(self.full_path(), config_path))
+        return self.folders.look_at(name, lambda: self._root().joinpath(config_path))
+
+    def _root(self) -> "Traversable":
+        return Path(self.path)
+
+    def _text(self, config_path: str) -> bytes | None:
+        folder, name = os.path.split(self._normalize_file_name(config_path))
+        return (self._entries(folder) or {}).get(name)
+
+    def is_group(self, config_path: str) -> bool:
+        return self._entries(config_path) is not None
+
+    def is_config(self, config_path: str) -> bool:
+        return self._text(config_path) is not None
+
+    def list(self, config_path: str, results_filter: ObjectType | None) -> builtins.list[str]:
+        found: list[str] = []
+        for name in self._entries(config_path) or {}:
+            place = os.path.join(config_path, name)
+            self._list_add_result(found, place, name, results_filter)
+        return sorted(set(found))
+
+    def load_config(self, config_path: str) -> ConfigResult:
+        found = self._text(config_path)
+        if found is None:
+            raise ConfigLoadError(f"Config not found : {os.path.join(self.path, config_path)}")
+        text = found.decode()
+        header = ConfigSource._get_header_dict(text[:512])
+        config = OmegaConf.load(io.StringIO(text))
+        return ConfigResult(self.provider, self.full_path(), config, header)
+
+
+class _SettledPackage(_SettledFiles):
+    """The same of a package, `pkg://` in hydra.searchpath."""
+
+    @staticmethod
+    def scheme() -> str:
+        return "pkg"
+
+    def _root(self) -> "Traversable":
+        return resources.files(self.path)
+
+
 class Loader(ConfigLoaderImpl):
     """Hydra's, but for the passwords in config files. Hydra has no hook between reading a config
     and showing it (`hydra.verbose=true`, `--cfg`) or writing it."""
+
+    settled: _Folders | None = None
+
+    def settle(self) -> None:
+        """Has config files be what they are now, here and wherever this loader is sent."""
+        self.settled = _Folders()
+        _settle(self.repository, self.settled)
+        active: Any = self._active_repository
+        if active is not None:
+            _settle(active.delegate, self.settled)
+
+    def _parse_overrides_and_create_caching_repo(
+        self, *args: Any, **kwargs: Any
+    ) -> tuple[list[Override], Any]:
+        overrides, repo = super()._parse_overrides_and_create_caching_repo(*args, **kwargs)
+        if self.settled is not None:
+            _settle(repo.delegate, self.settled)
+        return overrides, repo
 
     def _load_single_config(self, default: ResultDefault, repo: Any) -> ConfigResult:
         result = super()._load_single_config(default, repo)
         hide_in_config(result.config)
         return result
+
+
+def _settle(repository: Any, folders: _Folders) -> None:
+    kinds = {FileConfigSource: _SettledFiles, ImportlibResourcesConfigSource: _SettledPackage}
+    repository.sources = [
+        kind(source.provider, source.path, folders) if (kind := kinds.get(type(source))) else source
+        for source in repository.sources
+    ]
+
+
+def settle_configs(loader: ConfigLoader) -> None:
+    """Config files are from now on what they are now, for this loader and its copies elsewhere."""
+    if isinstance(loader, Loader):
+        loader.settle()
 
 
 def use_loader() -> None:

@@ -7,7 +7,8 @@ PACKAGE = Path(__file__).parent
 
 def _config_root(name: str) -> Path:
     """Inside the package once installed, beside it in a checkout."""
-    return next(path for path in (PACKAGE / name, PACKAGE.parent / name) if path.is_dir())
+    inside, beside = PACKAGE / name, PACKAGE.parent / name
+    return inside if inside.is_dir() else beside
 
 
 CONF = _config_root("conf")
@@ -42,3 +43,5 @@ MISTAKES = "misclassified.png"
 SWEEP_CONFIG = "multirun.yaml"
 JOURNAL = "study.journal"
 BEST_TRIALS = "optimization_results.yaml"
+WORKERS = ".workers"
+"""Folder of what a search's workers need."""

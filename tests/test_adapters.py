@@ -6,12 +6,15 @@ When an update takes one away, these tests name the module to mend.
 import argparse
 import ast
 import logging
+import pickle
 import re
+import shutil
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import hydra
 import optuna
@@ -21,6 +24,7 @@ from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from hydra.utils import execution_whitelist
 from omegaconf import DictConfig, OmegaConf
 from optuna.distributions import (
@@ -119,6 +123,43 @@ def test_a_config_is_seen_before_it_is_composed() -> None:
             loader = GlobalHydra.instance().config_loader()
             assert type(loader) is hydra_private.Loader
             assert "_load_single_config" in vars(ConfigLoaderImpl)
+
+
+def test_config_files_can_be_settled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hydra_private.use_loader()
+    group = tmp_path / "b"
+    group.mkdir()
+    searchpath = "hydra: {searchpath: ['pkg://settled_package']}\n"
+    (tmp_path / "config.yaml").write_text(f"defaults: [b: one, c: only]\n{searchpath}")
+    (tmp_path / "settled_package" / "c").mkdir(parents=True)
+    (tmp_path / "settled_package" / "__init__.py").touch()
+    (tmp_path / "settled_package" / "c" / "only.yaml").write_text("d: 3\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (group / "one.yaml").write_text("# @package _global_\na: 1\n")
+    (group / "two.yaml").write_text("a: 2\n")
+    (group / "notes.txt").write_text("")
+    with (
+        of_hydra("FileConfigSource, _parse_overrides_and_create_caching_repo or `delegate`"),
+        initialize_config_dir(str(tmp_path)),
+    ):
+        loader = GlobalHydra.instance().config_loader()
+
+        def composed(loader: Any, *overrides: str) -> Any:
+            cfg = loader.load_configuration("config", list(overrides), RunMode.RUN)
+            return OmegaConf.to_container(cfg)
+
+        options, plain = loader.get_group_options("b"), composed(loader)
+        hydra_private.settle_configs(loader)
+        assert composed(loader) == plain and (plain["a"], plain["c"]) == (1, {"d": 3})
+        assert loader.get_group_options("b") == options
+        shutil.rmtree(group)
+        (tmp_path / "config.yaml").write_text("edited: true\n")
+        shutil.rmtree(tmp_path / "settled_package")
+        for one in (loader, pickle.loads(pickle.dumps(loader))):
+            assert composed(one) == plain
+            assert composed(one, "b=two")["b"] == {"a": 2}
+            with pytest.raises(HydraException, match="three"):
+                composed(one, "b=three")
 
 
 def test_a_yaml_is_as_omegaconf_writes_it() -> None:

@@ -71,7 +71,7 @@ def rows_of(table: str | Path) -> list[Row]:
         return list(csv.DictReader(file))
 
 
-NEWER = ("host", "gpu")
+NEWER = ("host", "gpu", "code")
 """Columns that version 0.1.0 did not have."""
 
 

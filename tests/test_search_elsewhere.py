@@ -54,11 +54,11 @@ def no_guest_is_left(search: Search) -> object:
         process.kill()
 
 
-def sweep(search: Search, *arguments: str, code: int = 0) -> str:
+def sweep(search: Search, *arguments: str, code: int = 0, **extra: str) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "mnist_sweep.sweep", *arguments],
         cwd=search.folder,
-        env=environment(PYTHONPATH=os.environ.get("PYTHONPATH", "")),
+        env=environment(**{"PYTHONPATH": os.environ.get("PYTHONPATH", ""), **extra}),
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
@@ -144,21 +144,17 @@ def test_who_joins_is_told_why_it_cannot(search: Search, tmp_path: Path) -> None
         shutil.copytree(PACKAGE.parent / name, other / name)
     with (other / PACKAGE.name / "train.py").open("a") as file:
         file.write("# edited\n")
-    refused = subprocess.run(
-        [sys.executable, "-m", "mnist_sweep.sweep", "join", str(search.sweep_dir)],
-        cwd=search.folder,
-        env=environment(PYTHONPATH=str(other)),
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-    )
-    assert refused.returncode == 2 and "its code is not that of the search" in refused.stderr
-    assert refused.stderr.count("\n") == 1
+    [sources] = search.sweep_dir.glob(".workers/*.zip")
+    sources.rename(tmp_path / "hidden")
+    refused = sweep(search, "join", "multirun/s", code=2, PYTHONPATH=str(other))
+    assert "its code is not that of the search" in refused and refused.count("\n") == 1
 
     assert "sweep join multirun/s" in command.out.read_text()
-    sweep(search, "join", "multirun/s")
+    (tmp_path / "hidden").rename(sources)  # what the search was begun with is in sight again
+    sweep(search, "join", "multirun/s", PYTHONPATH=str(other))
     assert command.wait() == 0, command
     check_books(search, 2)
+    assert search.table().code.nunique() == 1
     assert "no search that workers can join" in sweep(search, "join", "multirun/s", code=2)
     (search.sweep_dir / ".workers" / "invitation.json").write_text('{"hosts": ["a"')
     assert "invitation.json" in sweep(search, "join", "multirun/s", code=2)

@@ -15,7 +15,7 @@ from mnist_sweep.hydra_private import Callbacks
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.paths import CONF
 from mnist_sweep.runs.history import read_history
-from mnist_sweep.runs.provenance import TrialInfo
+from mnist_sweep.runs.provenance import TrialInfo, code_of
 from mnist_sweep.runs.record import read_result
 from mnist_sweep.search.engines.crew import Crew
 from mnist_sweep.search.engines.engine import Engine, make_engine
@@ -77,7 +77,7 @@ def wait_for_room(engine: Engine) -> None:
 
 def job(number: int, *overrides: str) -> Job:
     fixed = [*TINY, "model=ds_cnn_v3_code", "trainer.epochs=2", "record.table=all.csv"]
-    return Job(TrialInfo("study", number, None), (*fixed, *overrides), f"{number}")
+    return Job(TrialInfo("study", number, None, code_of({})), (*fixed, *overrides), f"{number}")
 
 
 def run_dir(job: Job) -> Path:

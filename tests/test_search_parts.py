@@ -20,6 +20,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from mnist_sweep.config import settings_of
 from mnist_sweep.errors import UserError
 from mnist_sweep.paths import CONF, RESULTS_TABLE
+from mnist_sweep.runs.provenance import code_of
 from mnist_sweep.runs.record import RunRecord, Status, read_result
 from mnist_sweep.runs.table import ResultsTable
 from mnist_sweep.search.controller import Controller
@@ -93,7 +94,8 @@ class Parts:
         seeds = tuple(self.base.seed + n for n in range(self.settings.replicates))
         self.layout = Layout(folder / "sweep", seeds)
         self.layout.sweep_dir.mkdir(exist_ok=True)
-        self.rows = Rows(folder / "all.csv", Records("study", self.layout, self.candidates))
+        records = Records("study", self.layout, self.candidates, code_of({}))
+        self.rows = Rows(folder / "all.csv", records)
         self.study = study or optuna.create_study(
             study_name="study", directions=list(self.settings.direction)
         )

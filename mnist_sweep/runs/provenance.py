@@ -17,6 +17,33 @@ from mnist_sweep import __version__
 from mnist_sweep.config import unchecked
 from mnist_sweep.paths import PACKAGE
 from mnist_sweep.runs.record import RunRecord, run_id_of
+from mnist_sweep.sources import name_of, of_config, of_package, package_name
+
+
+@dataclass(frozen=True)
+class Code:
+    """What a run is made with, but for its configuration and what is installed."""
+
+    name: str
+    """Short; of the sources of this package and of the user's own modules."""
+    package: str
+    """Of the sources of this package alone."""
+    commit: str | None
+    """Of this package's checkout; None where it is none."""
+    is_changed: bool | None
+    """Whether there were edits since the commit."""
+
+    def __str__(self) -> str:
+        changed = " (changed)" if self.is_changed else ""
+        commit = "" if self.commit is None else f", commit {self.commit[:10]}{changed}"
+        return f"code {self.name}{commit}"
+
+
+def code_of(config: Any) -> Code:
+    """Of what runs of this config (of plain values) are made with here and now."""
+    commit, is_changed = git_state()
+    name = name_of({**of_package(), **of_config(config)})
+    return Code(name, package_name(), commit, is_changed)
 
 
 @dataclass(frozen=True)
@@ -26,6 +53,8 @@ class TrialInfo:
     study: str
     trial: int
     rung: int | None
+    code: Code
+    """That the search was begun with."""
     earlier: Path | None = None
     """Run directory of an attempt that was cut short, whose checkpoint is gone on from."""
 
@@ -39,7 +68,7 @@ def new_record(
 ) -> RunRecord:
     """The row of a run that has not begun. choices: of the groups, as Hydra has them."""
     settings = unchecked(config)
-    commit, dirty = git_state()
+    code = code_of(config) if info is None else info.code
     return RunRecord(
         run_id=run_id_of(run_dir),
         status="failed",
@@ -51,8 +80,9 @@ def new_record(
         mnist_sweep_version=__version__,
         torch_version=torch.__version__,
         python_version=platform.python_version(),
-        git_commit=commit,
-        git_dirty=dirty,
+        git_commit=code.commit,
+        git_dirty=code.is_changed,
+        code=code.name,
         overrides=overrides,
         run_dir=os.path.relpath(run_dir),
         started=datetime.now(UTC).isoformat(timespec="seconds"),

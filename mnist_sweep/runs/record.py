@@ -75,6 +75,8 @@ class RunRecord:
     python_version: str | None = None
     git_commit: str | None = None
     git_dirty: bool | None = None
+    code: str | None = None
+    """Equal for runs of the same sources, of this package and of the user's own modules."""
     config_hash: str | None = None
     """Equal for runs that differ in nothing but the seed."""
     overrides: str = ""

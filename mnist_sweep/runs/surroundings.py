@@ -3,7 +3,6 @@
 import os
 import re
 import shlex
-from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_sweep.paths import MAIN_CONFIG, RUN_HYDRA
+from mnist_sweep.sources import named
 from mnist_sweep.whitelist import VARIABLE, of_the_environment
 
 _MAY_BE_MORE = re.compile(
@@ -97,8 +97,11 @@ class Surroundings:
         """Classes that a config (of plain values) names, and that the environment allowed then and
         does not allow now."""
         patterns = set(self.targets.split()) - set(of_the_environment())
-        named = dict.fromkeys(_targets(config))
-        return [name for name in named if any(fnmatchcase(name, p) for p in patterns)]
+        return [
+            name
+            for name in dict.fromkeys(named(config))
+            if any(fnmatchcase(name, p) for p in patterns)
+        ]
 
 
 def _searchpath(urls: list[str] | tuple[str, ...]) -> str:
@@ -113,14 +116,3 @@ def _from_here(path: str) -> str:
 def _is_gone(url: str) -> bool:
     scheme, _, path = url.partition("://")
     return scheme == "file" and not os.path.isdir(path)
-
-
-def _targets(node: Any) -> Iterator[str]:
-    if isinstance(node, dict):
-        if "_target_" in node:
-            yield str(node["_target_"])
-        for value in node.values():
-            yield from _targets(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _targets(value)

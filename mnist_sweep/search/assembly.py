@@ -12,6 +12,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from mnist_sweep.paths import SWEEP_CONFIG
 from mnist_sweep.runs.console import warn
+from mnist_sweep.runs.provenance import code_of
 from mnist_sweep.runs.surroundings import Surroundings
 from mnist_sweep.search.checks import check_sweep, doubts
 from mnist_sweep.search.classes import construct
@@ -33,6 +34,7 @@ from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.lasting import LastingStorage, Patience
 from mnist_sweep.search.study.ledger import Ledger
 from mnist_sweep.search.study.opening import in_common, open_study
+from mnist_sweep.search.study.origin import Origin, note_origin
 from mnist_sweep.search.study.storage import open_storage
 from mnist_sweep.search.trials.layout import Layout
 from mnist_sweep.search.trials.lifecycle import Lifecycle
@@ -41,6 +43,8 @@ from mnist_sweep.search.trials.records import Records
 from mnist_sweep.search.trials.recovery import Recovery
 from mnist_sweep.search.trials.rows import Rows
 from mnist_sweep.search.workforce import make_workforce
+from mnist_sweep.settled import settle
+from mnist_sweep.sources import of_config
 from mnist_sweep.vault import as_shown
 from mnist_sweep.writing import write_whole
 
@@ -71,7 +75,11 @@ def make_controller(
     name = settings.study_name or os.path.relpath(sweep_dir)
     seeds = tuple(base.seed + n for n in range(settings.replicates))
     layout = Layout(sweep_dir, seeds)
-    rows = Rows(Path(base.record.table), Records(name, layout, candidates))
+    space_maker = {"_target_": settings.custom_search_space or ""}
+    used = [space_maker, settings.sampler, candidates.base, *candidates.samples()]
+    own, code = of_config(used), code_of(used)
+    settle(own)
+    rows = Rows(Path(base.record.table), Records(name, layout, candidates, code))
 
     pruner = make_pruner(settings)
     make_sampler(settings, candidates, 0)  # what is wrong with it is said before there is a study
@@ -80,6 +88,8 @@ def make_controller(
     study = open_study(name, storage, settings, shared)
     if not study.get_trials(deepcopy=False):
         layout.check_own(name)
+    origin = Origin.of(code, candidates.choices())
+    doubt_of_origin = note_origin(study, origin, mixed=settings.mixed_code)
     study.sampler = make_sampler(settings, candidates, len(study.get_trials(deepcopy=False)))
     if pruner is not None:
         study.pruner = pruner
@@ -87,9 +97,8 @@ def make_controller(
     objectives = Objectives(settings.objective, settings.direction)
 
     launcher = str(cfg.hydra.runtime.choices["hydra/launcher"])
-    engine = make_engine(
-        workforce.size, SweepContext(context, cfg), launcher, settings.lease_s, device
-    )
+    sweep = SweepContext(context, cfg, own)
+    engine = make_engine(workforce.size, sweep, launcher, settings.lease_s, device)
     threads = engine.threads if base.trainer.threads == "auto" else None
     progress = Progress(ledger, objectives, n_trials)
     if workforce.size == 0:
@@ -97,6 +106,8 @@ def make_controller(
         progress.note(f"workers none of its own; each that joins it: {join}")
     for doubt in (*doubts(settings), *workforce.doubts()):
         warn(progress.console, "is this meant?", doubt)
+    if doubt_of_origin is not None:
+        warn(progress.console, "mixed", doubt_of_origin)
     if n_trials < settings.n_trials:
         progress.note(
             f"space   {n_trials} points in all, so no more trials, for all that "

@@ -9,6 +9,10 @@ from hydra.plugins.sweeper import Sweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, read_write
 
+from mnist_sweep.hydra_private import settle_configs
+from mnist_sweep.settled import settle
+from mnist_sweep.sources import of_package
+
 
 class SearchSweeper(Sweeper):
     """`hydra/sweeper=search`: see conf/hydra/sweeper/search.yaml."""
@@ -30,12 +34,15 @@ class SearchSweeper(Sweeper):
                 config.hydra.sweep.dir = f"multirun/{name}"
 
     def sweep(self, arguments: Sequence[str]) -> None:
+        assert self.config is not None and self.hydra_context is not None
         from optuna.exceptions import ExperimentalWarning
 
+        # What trains is from here on as it is now, before more of it is imported.
+        settle(of_package())
+        settle_configs(self.hydra_context.config_loader)
         from mnist_sweep.search.detaching import detach
         from mnist_sweep.search.settings import search_settings
 
-        assert self.config is not None and self.hydra_context is not None
         warnings.simplefilter("ignore", ExperimentalWarning)  # the user's choice of sampler
         plain = OmegaConf.to_container(self.config.hydra.sweeper, resolve=True)
         assert isinstance(plain, dict)

@@ -31,6 +31,8 @@ class SearchSettings(Schema):
         Annotated[str, Field(pattern=r"^[\w.-]+(/[\w.-]+)*$")] | None, NotIn.STUDY
     ]
     """A named study lives in multirun/<study_name>, and the same command goes on with it."""
+    mixed_code: Annotated[bool, NotIn.STUDY]
+    """Whether other code or config files than it was begun with may go on with a study."""
     storage: Annotated[str | None, NotIn.STUDY]
     """An Optuna storage URL; null is a journal file in the sweep's directory."""
     storage_wait_s: Annotated[float, Field(ge=0, allow_inf_nan=False), NotIn.STUDY]

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.report.analysis.leaderboard import leaderboard
+from mnist_sweep.report.analysis.mixing import mixed_studies
 from mnist_sweep.report.commands.arguments import add_format, add_sources, add_where
 from mnist_sweep.report.read.load import load_results
 from mnist_sweep.report.read.where import HELP, chosen
@@ -82,12 +83,14 @@ def run(arguments: argparse.Namespace) -> None:
         raise UserError(f"--top {top}: give a number of lines, or 0 for all")
     runs = load_results(*arguments.sources)
     by = [name.strip() for name in arguments.by.split(",") if name.strip()]
-    lines = leaderboard(chosen(runs, arguments.where), by, arguments.sort)
+    chosen_runs = chosen(runs, arguments.where)
+    lines = leaderboard(chosen_runs, by, arguments.sort)
     notes = list(lines.attrs["notes"])
     if lines.empty:
         notes.insert(0, "no run is completed, so there is nothing to rank")
     if skipped := runs.attrs["skipped"]:
         notes.append(f"on reading: {skipped}")
+    notes += mixed_studies(chosen_runs)
     output: Path | None = arguments.output
     if output is not None:
         _check_is_no_source(output, runs.attrs["sources"])

@@ -39,16 +39,8 @@ SECTIONS = {
     "Search": ["study", "trial", "rung"],
     "Origin": [
         *("run_id", "status", "error", "run_dir", "config_hash", "overrides", "device"),
-        *(
-            "host",
-            "gpu",
-            "precision",
-            "threads",
-            "mnist_sweep_version",
-            "torch_version",
-            "python_version",
-        ),
-        *("git_commit", "git_dirty"),
+        *("host", "gpu", "precision", "threads", "mnist_sweep_version", "torch_version"),
+        *("python_version", "git_commit", "git_dirty", "code"),
     ],
 }
 """How the panel of a run orders the columns. The groups of the config are among `Recipe`."""
@@ -74,6 +66,7 @@ HINTS = {
     "config_hash": "equal for runs that differ in nothing but the seed",
     "host": "the machine, the last one of a run that was gone on with",
     "gpu": "which one of the machine, and its name",
+    "code": "equal for runs of the same source files",
     "receptive_field": "pixels along a side",
     "lr": "at the top of the schedule",
 }

@@ -8,6 +8,7 @@ import pandas as pd
 
 from mnist_sweep import __version__
 from mnist_sweep.report.analysis.invocations import Invocations
+from mnist_sweep.report.analysis.mixing import mixed_studies
 from mnist_sweep.report.wording import counted
 
 MOST_TABLES = 10
@@ -58,6 +59,8 @@ def _facts(runs: pd.DataFrame, board: pd.DataFrame) -> Iterator[tuple[str, str]]
         yield name, _values(runs[f"{name}_version"])
     changed = runs.git_dirty.fillna(False).map({True: " (changed)", False: ""})
     yield "git commit", _values(runs.git_commit.str[:10] + changed.astype("string"))
+    for line in mixed_studies(runs):
+        yield "mixed", line
     yield "device", _values(runs.device)
     made_elsewhere = __version__ not in set(runs.mnist_sweep_version.dropna())
     if made_elsewhere and runs.mnist_sweep_version.notna().any():

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from mnist_sweep.errors import FailureError
 from mnist_sweep.gpus import ANY, least_used
-from mnist_sweep.search.engines.code import code_name
 from mnist_sweep.search.engines.door import Door
 from mnist_sweep.search.engines.job import Ended, OnEpoch, SweepContext
 from mnist_sweep.search.engines.talk import Goodbye, Hello, Refusal, Welcome
 from mnist_sweep.search.engines.team import Team, Worker
 from mnist_sweep.search.launching.staff import Staff
+from mnist_sweep.sources import leave_archive, package_name
 
 BEATS = 4
 """That a worker makes in the time after which its silence means that it is dead."""
@@ -82,14 +82,15 @@ class Crew(Team[_Guest]):
         self.selector.register(self.bell, selectors.EVENT_READ)
 
     def open(self) -> None:
+        leave_archive(self.sweep_dir)
         self.door = Door(self.sweep_dir, self._on_guest)
         self.staff.start(self.size, self.sweep_dir)
 
     def _on_guest(self, pipe: Connection) -> None:
         """In a thread of its own."""
         hello: Hello = pipe.recv()
-        if (why := self._why_not(hello)) is not None:
-            pipe.send(Refusal(f"{hello.host}, process {hello.pid}: {why}"))
+        if (refusal := self._refusal(hello)) is not None:
+            pipe.send(refusal)
             pipe.close()
             return
         with self.ringing:
@@ -106,19 +107,22 @@ class Crew(Team[_Guest]):
             self.arrived.append(guest)
             self.ring.send_bytes(b"!")
 
-    def _why_not(self, hello: Hello) -> str | None:
-        """It cannot be let in; None where it can."""
-        if hello.code != code_name():
-            return (
-                f"its code is not that of the search ({hello.code}, not {code_name()}), which was "
-                "begun before an edit: workers of one search run the same code"
+    def _refusal(self, hello: Hello) -> Refusal | None:
+        """None where it can be let in."""
+        who = f"{hello.host}, process {hello.pid}"
+        if hello.code != package_name():
+            why = (
+                f"{who}: its code is not that of the search ({hello.code}, not {package_name()}), "
+                "which was begun before an edit: workers of one search run the same code"
             )
+            return Refusal(why, package_name())
         kind, _, number = str(self.device).partition(":")
         if kind == "cuda" and int(number or 0) >= len(hello.gpus):
-            return (
-                f"trainer.device={self.device}: {len(hello.gpus)} GPUs are in sight there; have "
-                "the launcher ask for one (gpus_per_node of submitit, num_gpus of Ray)"
+            why = (
+                f"{who}: trainer.device={self.device}: {len(hello.gpus)} GPUs are in sight there; "
+                "have the launcher ask for one (gpus_per_node of submitit, num_gpus of Ray)"
             )
+            return Refusal(why)
         return None
 
     def _gpu_for(self, hello: Hello) -> str | None:

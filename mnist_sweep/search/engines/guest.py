@@ -17,16 +17,19 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from mnist_sweep import settled
 from mnist_sweep.errors import FailureError, Parser, UserError, exit_code
 from mnist_sweep.gpus import in_sight, see_only
-from mnist_sweep.search.engines.code import code_name
 from mnist_sweep.search.engines.door import Invitation
 from mnist_sweep.search.engines.job import Ended, Job
 from mnist_sweep.search.engines.talk import Beat, Goodbye, Hello, Leaving, Refusal, Welcome, serve
-from mnist_sweep.search.launching.staff import LEAVE
+from mnist_sweep.search.launching.staff import LEAVE, WORKER
+from mnist_sweep.sources import archive_in, package_name
 
 WAIT_S = 300.0
 """For a controller to come back when the line has broken, or when a job began without one."""
+
+WITH_PARENT = "--with-parent"
 
 PAUSE_S = 1.0
 """Between two attempts at reaching it."""
@@ -147,7 +150,7 @@ class Guest:
         while True:
             try:
                 pipe = Invitation.read(self.sweep_dir).dial()
-                pipe.send(Hello(socket.gethostname(), os.getpid(), code_name(), in_sight()))
+                pipe.send(Hello(socket.gethostname(), os.getpid(), package_name(), in_sight()))
                 answer = pipe.recv()
             except (UserError, OSError, EOFError) as error:
                 if time.monotonic() >= deadline:
@@ -160,6 +163,8 @@ class Guest:
                 time.sleep(PAUSE_S)
                 continue
             if isinstance(answer, Refusal):
+                if answer.code is not None:
+                    self._begin_again_with(answer.code)
                 raise UserError(answer.why)
             try:
                 os.chdir(answer.folder)
@@ -173,6 +178,13 @@ class Guest:
                 see_only(answer.gpu)
             print(f"joined  {self.sweep_dir}", flush=True)
             return pipe, answer
+
+    def _begin_again_with(self, code: str) -> None:
+        """Becomes a worker of these sources, where the search has left them in sight."""
+        archive = archive_in(self.sweep_dir, code)
+        if archive.exists() and archive != settled.archive:
+            command = [sys.executable, str(archive), WORKER, str(self.sweep_dir)]
+            os.execv(sys.executable, command + [o for o in sys.argv if o == WITH_PARENT])
 
     def _name(self) -> str:
         return f"{socket.gethostname()}, process {os.getpid()}"
@@ -196,7 +208,7 @@ def _end_with(parent: int) -> None:
 def main() -> None:
     parser = Parser(description="Joins a search as one more worker.")
     parser.add_argument("sweep_dir", type=Path, help="the search's directory")
-    parser.add_argument("--with-parent", action="store_true", help="end when its parent does")
+    parser.add_argument(WITH_PARENT, action="store_true", help="end when its parent does")
     options = parser.parse_args()
     if options.with_parent:
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()

@@ -1,8 +1,8 @@
 """One run of a trial, as an engine gets it, and how any engine's worker trains it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -19,6 +19,7 @@ from mnist_sweep.runs.provenance import TrialInfo
 from mnist_sweep.runs.record import RunRecord
 from mnist_sweep.runs.run import run_trial
 from mnist_sweep.search.points.composer import Composer
+from mnist_sweep.settled import Source
 
 
 @dataclass(frozen=True)
@@ -54,6 +55,8 @@ class SweepContext:
 
     hydra: HydraContext
     config: DictConfig
+    own: Mapping[str, Source] = field(default_factory=dict)
+    """Modules of the user's own that the runs need."""
 
     def composer(self) -> Composer:
         return Composer(self.hydra.config_loader, self.config)

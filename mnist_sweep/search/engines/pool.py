@@ -5,6 +5,7 @@ moment and shares the server's memory. It keeps its data between runs.
 """
 
 import multiprocessing
+import os
 import signal
 import time
 from collections.abc import Sequence
@@ -12,15 +13,18 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any
 
 import psutil
 
+from mnist_sweep import settled
 from mnist_sweep.errors import FailureError
 from mnist_sweep.gpus import least_used
 from mnist_sweep.search.engines import worker_process
 from mnist_sweep.search.engines.job import SweepContext
 from mnist_sweep.search.engines.team import Team, Worker
+from mnist_sweep.sources import leave_archive
 
 STARTS = 10
 """Attempts at starting a worker, each with a new server where the last one was killed."""
@@ -80,7 +84,14 @@ class Pool(Team[_Process]):
         self.context = context
         self.gpus = gpus
         self.processes = multiprocessing.get_context("forkserver")
-        self.processes.set_forkserver_preload([worker_process.__name__])
+        self.processes.set_forkserver_preload([settled.BEGIN, worker_process.__name__])
+
+    def open(self) -> None:
+        """A worker is started when there is a job for it."""
+        archive = leave_archive(Path(self.context.config.hydra.sweep.dir))
+        # Where the server of the workers, which may be replaced at any time, finds `settled.BEGIN`.
+        paths = [str(archive), os.environ.get("PYTHONPATH", "")]
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
 
     @property
     def has_room(self) -> bool:

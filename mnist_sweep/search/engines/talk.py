@@ -12,6 +12,7 @@ from hydra.core.utils import JobRuntime, setup_globals
 
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.search.engines.job import Job, SweepContext, execute
+from mnist_sweep.settled import settle
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,8 @@ class Welcome:
 @dataclass(frozen=True)
 class Refusal:
     why: str
+    code: str | None = None
+    """The search's, where that is why."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ def serve(line: Line, context: SweepContext) -> None:
     Raises:
         EOFError, OSError: the controller has hung up.
     """
+    settle(context.own)
     setup_globals()
     Plugins.instance()  # brings the configurations that plugins have
     JobRuntime.instance().set("name", context.config.hydra.job.name)

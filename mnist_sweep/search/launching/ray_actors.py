@@ -11,9 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import ray
+from ray import cloudpickle
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.search.launching.staff import worker_command
+
+# An actor may be started again when this file is another one, or none.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 HANDED_DOWN = ("PYTHONPATH", "MNIST_SWEEP_DATA", "MNIST_SWEEP_TARGETS")
 """Variables of the command's that its workers have, too, on whatever machine."""

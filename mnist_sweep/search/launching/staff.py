@@ -5,8 +5,20 @@ import sys
 from pathlib import Path
 from typing import Protocol
 
+from mnist_sweep.sources import archive_in, package_name
+
 WORKER = "mnist_sweep.search.engines.guest"
 """The module that is a worker."""
+
+START = """
+import os, runpy, sys
+archive = sys.argv.pop(1)
+if os.path.exists(archive):
+    runpy.run_path(archive, run_name="__main__")
+else:
+    del sys.argv[0]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+"""
 
 LEAVE = signal.SIGUSR2
 """By which a worker is told to go once the epoch under way is done: its time is up."""
@@ -48,4 +60,6 @@ class Nobody:
 
 
 def worker_command(sweep_dir: Path, python: str = sys.executable) -> list[str]:
-    return [python, "-m", WORKER, str(sweep_dir), "--with-parent"]
+    """It runs from the search's own sources, or from its machine's where it does not see those."""
+    archive = archive_in(sweep_dir, package_name())
+    return [python, "-c", START, str(archive), WORKER, str(sweep_dir), "--with-parent"]

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -11,12 +12,16 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import cloudpickle
 from submitit import AutoExecutor, Job
 from submitit.helpers import Checkpointable, DelayedSubmission
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.gpus import VISIBLE
 from mnist_sweep.search.launching.staff import LEAVE, worker_command
+
+# A job may begin, or begin again, when this file is another one, or none.
+cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
 OF_ALL = (
     *("timeout_min", "cpus_per_task", "gpus_per_node", "tasks_per_node", "mem_gb", "nodes"),

@@ -105,6 +105,17 @@ class Candidates:
         overrides = dict.fromkeys(map(self.space.overrides, points or [{}]))
         return [self.composer.task(o)[0] for o in overrides]
 
+    def choices(self) -> dict[str, dict[str, Any]]:
+        """`group=choice` -> a configuration with it, for every choice of each group."""
+        return {
+            f"{name}={value}": self.composer.task(
+                self.space.overrides(self.space.point_with(name, value))
+            )[0]
+            for name, distribution in self.space.distributions.items()
+            if self.composer.is_group(name)
+            for value in some_values(distribution, all_of_them=True)
+        }
+
 
 def _excess(num_params: int, macs: int | None, budget: BudgetConfig) -> float:
     shares = [-1.0]

@@ -8,7 +8,7 @@ from typing import Any
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.runs.killed import learn_what_is_left
-from mnist_sweep.runs.provenance import TrialInfo, new_record
+from mnist_sweep.runs.provenance import Code, TrialInfo, new_record
 from mnist_sweep.runs.record import RunRecord, Status, read_result, write_result
 from mnist_sweep.search.engines.job import Job
 from mnist_sweep.search.points.candidate import Candidate, Candidates
@@ -16,10 +16,11 @@ from mnist_sweep.search.trials.layout import Layout
 
 
 class Records:
-    """study: its name."""
+    """study: its name. code: that its runs are made with."""
 
-    def __init__(self, study: str, layout: Layout, candidates: Candidates) -> None:
+    def __init__(self, study: str, layout: Layout, candidates: Candidates, code: Code) -> None:
         self.study = study
+        self.code = code
         self.layout = layout
         self.candidates = candidates
 
@@ -27,13 +28,15 @@ class Records:
     def columns(self) -> list[str]:
         """Of the rows that this search will write."""
         config, choices = self.candidates.base, self.candidates.base_choices
-        return new_record(config, choices, "", self.layout.sweep_dir).columns
+        return new_record(config, choices, "", self.layout.sweep_dir, self.info(0)).columns
+
+    def info(self, trial: int, rung: int | None = None, earlier: Path | None = None) -> TrialInfo:
+        return TrialInfo(self.study, trial, rung, self.code, earlier)
 
     def rejected(self, trial: int, candidate: Candidate, error: str) -> RunRecord:
         """Of a point that was not trained; it has no run directory."""
-        info = TrialInfo(self.study, trial, None)
         run_dir = self.layout.sweep_dir / str(trial)
-        record = _record(candidate, candidate.overrides, run_dir, info)
+        record = _record(candidate, candidate.overrides, run_dir, self.info(trial))
         record.status, record.error, record.run_dir = "infeasible", error, ""
         return record
 

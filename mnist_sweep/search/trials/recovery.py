@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist_sweep.paths import SO_FAR
-from mnist_sweep.runs.provenance import TrialInfo
 from mnist_sweep.runs.record import RunRecord, run_id_of
 from mnist_sweep.search.engines.job import Job
 from mnist_sweep.search.objectives import Objectives
@@ -128,7 +127,7 @@ class Recovery:
         if last is None:  # no run was begun
             last = self.records.candidates.make(trial.params).overrides
         overrides = tuple(f"seed={seed}" if o.startswith("seed=") else o for o in last)
-        info = TrialInfo(self.ledger.study.study_name, trial.number, None)
+        info = self.records.info(trial.number)
         job = Job(info, overrides, self.layout.subdir(trial.number, seed))
         record = self.records.missing(job, trial.params, "interrupted", "")
         if self.last_rung is not None and OVERRIDES in trial.user_attrs:
