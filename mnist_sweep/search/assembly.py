@@ -11,6 +11,7 @@ import torch
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
+from mnist_sweep.data import find
 from mnist_sweep.errors import UserError
 from mnist_sweep.paths import SWEEP_CONFIG
 from mnist_sweep.runs.console import warn
@@ -89,7 +90,8 @@ def make_controller(
     objectives = Objectives(settings.objective, settings.direction)
 
     launcher = str(cfg.hydra.runtime.choices["hydra/launcher"])
-    engine = make_engine(num_workers, SweepContext(context, cfg), launcher, settings.lease_s)
+    sweep = SweepContext(context, cfg, space.fixed, find(base.data))
+    engine = make_engine(num_workers, sweep, launcher, settings.lease_s)
     threads = engine.threads if base.trainer.threads == "auto" else None
     progress = Progress(ledger, objectives, n_trials)
     if num_workers == 0:

@@ -1,10 +1,12 @@
 """`python -m mnist_sweep.sweep`: finds the command that is meant."""
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 
-from mnist_sweep.errors import Parser, exit_code
+from mnist_sweep.errors import Parser, UserError, exit_code
+from mnist_sweep.paths import INVITATION
 from mnist_sweep.report.read.study import find_search
 from mnist_sweep.vault import hide
 
@@ -28,6 +30,12 @@ def make_parser() -> argparse.ArgumentParser:
             metavar="SOURCE",
             help="the search's directory (default: the newest one in multirun)",
         )
+    join.add_argument(
+        *("--invitation",),
+        type=Path,
+        metavar="FILE",
+        help=f"a copy of SOURCE/{INVITATION}, on a machine that does not see that",
+    )
     for command in (status, stop):
         command.add_argument(
             "--storage", metavar="URL", help="where the search is kept, if not in its directory"
@@ -35,12 +43,30 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def join_search(source: Path | None, copy: Path | None) -> None:
+    """
+    Raises:
+        UserError: there is no search to join, or anybody may read its key.
+    """
+    from mnist_sweep.search.engines.guest import Guest
+
+    if copy is None:
+        Guest(find_search(source) / INVITATION).live()
+        return
+    if source is not None:
+        raise UserError(f"--invitation={copy}: says where the search is; leave {source} out")
+    if copy.is_file() and copy.stat().st_mode & 0o077:
+        raise UserError(
+            f"--invitation={copy}: others may read it, and it holds the key to the search: "
+            f"chmod 600 {shlex.quote(str(copy))}"
+        )
+    Guest(copy).live()
+
+
 def main() -> None:
     arguments = make_parser().parse_args()
     if arguments.command == "join":
-        from mnist_sweep.search.engines.guest import Guest
-
-        Guest(find_search(arguments.source)).live()
+        join_search(arguments.source, arguments.invitation)
         return
     # Here: --help and a mistyped command import no optuna.
     from mnist_sweep.sweep.reaching import opened_search

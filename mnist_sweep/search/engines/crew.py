@@ -11,11 +11,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from mnist_sweep.errors import FailureError
+from mnist_sweep.search.engines.carrying import CarryError, Gone, Piece, Receiver, Sender
 from mnist_sweep.search.engines.code import code_name
 from mnist_sweep.search.engines.door import Door
-from mnist_sweep.search.engines.job import Ended, OnEpoch, SweepContext
+from mnist_sweep.search.engines.job import Ended, Job, OnEpoch, SweepContext
 from mnist_sweep.search.engines.talk import Goodbye, Hello, Refusal, Welcome
 from mnist_sweep.search.engines.team import Team, Worker
+from mnist_sweep.search.engines.workplace import Sent, Want
 from mnist_sweep.search.launching.staff import Staff
 
 BEATS = 4
@@ -28,7 +30,31 @@ LOOK_S = 1.0
 @dataclass(eq=False)
 class _Guest(Worker):
     hello: Hello = field(kw_only=True)
+    sweep_dir: Path = field(kw_only=True)
     heard: float = field(default_factory=time.monotonic, kw_only=True)
+    receiver: Receiver | None = None
+    """Of the files of its run, if it does not see the sweep's directory."""
+
+    def __str__(self) -> str:
+        return f"its worker on {self.hello.host} (process {self.hello.pid})"
+
+    def take(self, message: object) -> None:
+        match message:
+            case Want() if self.job is not None:
+                self._send_what_it_needs(self.job)
+            case Piece() | Gone() if self.receiver is not None:
+                self.receiver.take(message)
+
+    def _send_what_it_needs(self, job: Job) -> None:
+        folders = [self.sweep_dir / job.subdir]
+        if job.info.earlier is not None:
+            folders.append(job.info.earlier)
+        for folder in folders:
+            subdir = folder.relative_to(self.sweep_dir).as_posix()
+            for piece in Sender(self.sweep_dir, subdir).changes():
+                self.pipe.send(piece)
+        self.receiver = Receiver(self.sweep_dir, job.subdir)
+        self.pipe.send(Sent())
 
     def terminate(self) -> None:
         with suppress(OSError):
@@ -40,10 +66,10 @@ class _Guest(Worker):
 
     def end(self, patience: float) -> str:
         deadline = time.monotonic() + patience
-        with suppress(EOFError, OSError):
+        with suppress(EOFError, OSError, CarryError):
             while not self.pipe.closed and self.pipe.poll(max(0, deadline - time.monotonic())):
-                self.pipe.recv()
-        return f"its worker on {self.hello.host} (process {self.hello.pid}) was lost"
+                self.take(self.pipe.recv())
+        return f"{self} was lost"
 
 
 class Crew(Team[_Guest]):
@@ -68,7 +94,7 @@ class Crew(Team[_Guest]):
         self.selector.register(self.bell, selectors.EVENT_READ)
 
     def open(self) -> None:
-        self.door = Door(self.sweep_dir, self._on_guest)
+        self.door = Door(self.sweep_dir, self._on_guest, is_local=self.staff.is_local)
         self.staff.start(self.size, self.sweep_dir)
 
     def _on_guest(self, pipe: Connection) -> None:
@@ -83,9 +109,10 @@ class Crew(Team[_Guest]):
             pipe.send(Refusal(why))
             pipe.close()
             return
-        pipe.send(Welcome(self.context, str(Path.cwd()), self.lease_s / BEATS))
+        beat_s = self.lease_s / BEATS
+        pipe.send(Welcome(self.context, str(Path.cwd()), str(self.sweep_dir), beat_s))
         with self.ringing:
-            self.arrived.append(_Guest(pipe, hello=hello))
+            self.arrived.append(_Guest(pipe, hello=hello, sweep_dir=self.sweep_dir))
             self.ring.send_bytes(b"!")
 
     @property

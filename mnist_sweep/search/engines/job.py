@@ -54,6 +54,12 @@ class SweepContext:
 
     hydra: HydraContext
     config: DictConfig
+    fixed: tuple[str, ...] = ()
+    """Overrides that all jobs have."""
+    data: str | None = None
+    """The set that the search trains on, by its fixed overrides; None: whatever each job finds."""
+    data_root: str | None = None
+    """Where this machine has it, if not where the config says."""
 
     def composer(self) -> Composer:
         return Composer(self.hydra.config_loader, self.config)
@@ -100,6 +106,9 @@ def _composed(job: Job, context: SweepContext, composer: Composer) -> DictConfig
     with open_dict(config):
         config.hydra.sweep.dir = context.config.hydra.sweep.dir
         config.hydra.sweep.subdir = job.subdir
+        config.hydra.runtime.cwd = context.config.hydra.runtime.cwd
         config.hydra.job.id = f"{config.hydra.job.name}_{job.info.trial}"
         config.hydra.job.num = job.info.trial
+        if context.data_root is not None:
+            config.data.root = context.data_root
     return config

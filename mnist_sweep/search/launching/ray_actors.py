@@ -13,6 +13,7 @@ from typing import Any
 import ray
 
 from mnist_sweep.errors import UserError
+from mnist_sweep.paths import INVITATION
 from mnist_sweep.search.launching.staff import worker_command
 
 HANDED_DOWN = ("PYTHONPATH", "MNIST_SWEEP_DATA", "MNIST_SWEEP_TARGETS")
@@ -28,10 +29,12 @@ GRACE_S = 15.0
 class _Actor:
     """Runs a worker in a process of its own, whose signals and threads are not Ray's."""
 
-    def work(self, command: Sequence[str]) -> str:
-        """Why the worker ended, by its last words."""
+    def work(self, command: Sequence[str], invitation: str) -> str:
+        """Why the worker ended, by its last words. invitation: with the key, which is not for a
+        command line, where others see it."""
         done = subprocess.run(
             [sys.executable, *command[1:]],
+            input=invitation,
             stderr=subprocess.PIPE,
             text=True,
             check=False,
@@ -54,6 +57,13 @@ class RayActors:
         self.looked = 0.0
 
     @property
+    def is_local(self) -> bool:
+        """Else it is a cluster that runs; without an address, Ray goes by the environment."""
+        return self.init.get("address") == "local" or (
+            self.init.get("address") is None and "RAY_ADDRESS" not in os.environ
+        )
+
+    @property
     def threads(self) -> int:
         return max(1, int(self.resources["num_cpus"]))
 
@@ -70,7 +80,9 @@ class RayActors:
             self.actors = [make.remote() for _ in range(count)]
         except (TypeError, ValueError) as error:
             raise UserError(f"hydra.launcher.ray.remote: {error}") from error
-        self.work = [actor.work.remote(worker_command(sweep_dir)) for actor in self.actors]
+        command = [*worker_command(sweep_dir), "--invited"]
+        invitation = (sweep_dir / INVITATION).read_text()
+        self.work = [actor.work.remote(command, invitation) for actor in self.actors]
 
     def _connect(self) -> None:
         """

@@ -73,6 +73,7 @@ def _await(process: subprocess.Popen[bytes]) -> None:
 class SubmititJobs(ABC):
     cluster: str
     """As submitit names it."""
+    is_local = False
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         """settings: hydra.launcher, which has submitit's own keys."""
@@ -143,6 +144,7 @@ class SubmititJobs(ABC):
 
 class LocalJobs(SubmititJobs):
     cluster = "local"
+    is_local = True
 
     def _alive(self) -> list[Job[int]]:
         return [job for job in self.jobs if not job.done()]
