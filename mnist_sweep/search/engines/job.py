@@ -9,7 +9,7 @@ from typing import Literal
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import run_job
 from hydra.types import HydraContext
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, open_dict, read_write
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.metrics import EpochMetrics
@@ -106,9 +106,10 @@ def _composed(job: Job, context: SweepContext, composer: Composer) -> DictConfig
     with open_dict(config):
         config.hydra.sweep.dir = context.config.hydra.sweep.dir
         config.hydra.sweep.subdir = job.subdir
-        config.hydra.runtime.cwd = context.config.hydra.runtime.cwd
         config.hydra.job.id = f"{config.hydra.job.name}_{job.info.trial}"
         config.hydra.job.num = job.info.trial
         if context.data_root is not None:
             config.data.root = context.data_root
+    with read_write(config.hydra.runtime):
+        config.hydra.runtime.cwd = context.config.hydra.runtime.cwd
     return config

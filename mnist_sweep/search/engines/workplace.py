@@ -8,7 +8,7 @@ from shutil import rmtree
 from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, read_write
 
 from mnist_sweep.paths import RUN_HYDRA
 from mnist_sweep.search.engines.carrying import Gone, Piece, Receiver, Sender
@@ -116,7 +116,7 @@ def find_workplace(
     """Points the sweep's config there. folder: in which the search was started; a worker that has
     no such folder, or does not see the sweep's directory, stays in its own."""
     workplace: Workplace = SweepDirectory() if is_seen else OwnDirectory(line, sweep_dir)
-    with open_dict(config):
+    with read_write(config.hydra), read_write(config.hydra.sweep):
         if isinstance(workplace, OwnDirectory):
             config.hydra.sweep.dir = str(workplace.root)
             return workplace
