@@ -1,8 +1,6 @@
 """Searches whose workers see neither their directory nor the folder that they were started in."""
 
-import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +10,9 @@ import torch
 
 from mnist_sweep.paths import INVITATION
 from tests.books import check_books
-from tests.elsewhere import can_hide, start_elsewhere
+from tests.elsewhere import start_elsewhere
 from tests.searches import LR, Command, Search, search, wait_until
-from tests.test_search_elsewhere import retries, sweep
+from tests.test_search_elsewhere import retries
 
 __all__ = ["search"]  # a fixture
 
@@ -60,7 +58,7 @@ def weights(search: Search) -> dict[str, torch.Tensor]:
     return {
         f"{path.parent.relative_to(search.sweep_dir)} {name}": tensor
         for path in sorted(search.sweep_dir.rglob("model.pt"))
-        for name, tensor in torch.load(path, weights_only=True)["model"].items()
+        for name, tensor in torch.load(path, weights_only=True).items()
     }
 
 
@@ -127,7 +125,7 @@ def test_a_killed_worker_costs_the_epoch_under_way_and_no_more(
     unbroken = Search(tmp_path / "seen", [*long, "hydra.sweeper.n_jobs=1"])
     unbroken.run()
     [ours], [theirs] = (list(s.sweep_dir.rglob("model.pt")) for s in (search, unbroken))
-    here, there = (torch.load(path, weights_only=True)["model"] for path in (ours, theirs))
+    here, there = (torch.load(path, weights_only=True) for path in (ours, theirs))
     assert all(torch.equal(here[key], there[key]) for key in here)
 
 
