@@ -7,12 +7,24 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.types import HydraContext
 
-from mnist_sweep.paths import INVITATION
+from mnist_sweep.data import FILES
+from mnist_sweep.errors import UserError
+from mnist_sweep.hydra_private import Callbacks
+from mnist_sweep.paths import CONF, INVITATION
+from mnist_sweep.runs.history import read_history
+from mnist_sweep.runs.record import read_result
+from mnist_sweep.search.engines.job import SweepContext
+from mnist_sweep.search.engines.own_data import with_own_data
+from mnist_sweep.search.launching.staff import LEAVE
+from mnist_sweep.whitelist import TARGETS
 from tests.books import check_books
 from tests.elsewhere import start_elsewhere
 from tests.searches import LR, Command, Search, search, wait_until
-from tests.test_search_elsewhere import retries
+from tests.test_search_elsewhere import retries, sweep
 
 __all__ = ["search"]  # a fixture
 
@@ -70,7 +82,7 @@ def files(search: Search) -> set[str]:
 def test_seeds_and_rungs_end_as_where_the_directory_is_seen(
     search: Search, elsewhere: Elsewhere, tmp_path: Path
 ) -> None:
-    fixed = [LR, "trainer.threads=1", "hydra.sweeper.n_trials=3", "hydra.sweeper.rungs=[1,3]"]
+    fixed = [LR, "trainer.threads=1", "hydra.sweeper.n_trials=2", "hydra.sweeper.rungs=[1,3]"]
     fixed += ["hydra.sweeper.replicates=2", "hydra.sweeper.sampler.seed=0"]
     search.arguments = [*fixed, "hydra.sweeper.n_jobs=0"]
     command = search.start()
@@ -79,7 +91,7 @@ def test_seeds_and_rungs_end_as_where_the_directory_is_seen(
     assert worker.wait(60) == 0, elsewhere.said
     assert "not seen from here" in elsewhere.said
     assert list(elsewhere.home.iterdir()) and not list(elsewhere.home.rglob("model.pt"))
-    check_books(search, 3, replicates=2)
+    check_books(search, 2, replicates=2)
 
     (tmp_path / "seen").mkdir()
     seen = Search(tmp_path / "seen", [*fixed, "hydra.sweeper.n_jobs=1"])
@@ -103,23 +115,40 @@ def test_seeds_and_rungs_end_as_where_the_directory_is_seen(
     assert str(search.sweep_dir / "0" / "seed_0") in recorded and "_worker_" not in recorded
 
 
-def test_a_killed_worker_costs_the_epoch_under_way_and_no_more(
+@pytest.mark.slow
+def test_whatever_ends_a_worker_costs_the_epoch_under_way_and_no_more(
     search: Search, elsewhere: Elsewhere, tmp_path: Path
 ) -> None:
-    long = [LR, "trainer.epochs=40", "trainer.threads=1", "hydra.sweeper.n_trials=1"]
+    long = [LR, "trainer.epochs=80", "trainer.threads=1", "hydra.sweeper.n_trials=1"]
     long += ["hydra.sweeper.sampler.seed=0"]
     search.arguments = [*long, "hydra.sweeper.n_jobs=0"]
     command = search.start()
+
     first = elsewhere.join(command)
-    wait_until(lambda: len(_epochs(search.sweep_dir / "0")) > 2, command)
+    wait_until(lambda: epochs_done(search, 0) > 2, command)
     first.kill()
+    second = elsewhere.join(command)
+    wait_until(lambda: epochs_done(search, 1) > epochs_done(search, 0), command)
+    second.send_signal(LEAVE)
+    assert second.wait(60) == 0
+    third = elsewhere.join(command)
+    wait_until(lambda: epochs_done(search, 2) > epochs_done(search, 1), command)
+    sweep(search, "stop", "--now")
+    assert command.wait() == 130, command
+    assert third.wait(60) == 0
+    assert read_result(search.sweep_dir / "2").status == "interrupted"
+
+    (elsewhere.home / "invitation.json").unlink()  # it was that search's
+    command = search.start()
     elsewhere.join(command)
     elsewhere.end(command)
     check_books(search, 1)
-    [(again, lost)] = retries(search)
-    assert "was lost" in lost.user_attrs["error"]
-    output = (search.sweep_dir / str(again.number) / "output.log").read_text()
-    assert f"resumes {lost.number}, which was cut short" in output
+    reasons = [lost.user_attrs["error"] for _, lost in retries(search)]
+    for reason, part in zip(reasons, ("was lost", "time was up", "stopped"), strict=True):
+        assert part in reason
+    for number in (1, 2, 3):
+        output = (search.sweep_dir / str(number) / "output.log").read_text()
+        assert f"resumes {number - 1}, which was cut short" in output
 
     (tmp_path / "seen").mkdir()
     unbroken = Search(tmp_path / "seen", [*long, "hydra.sweeper.n_jobs=1"])
@@ -129,6 +158,74 @@ def test_a_killed_worker_costs_the_epoch_under_way_and_no_more(
     assert all(torch.equal(here[key], there[key]) for key in here)
 
 
-def _epochs(run_dir: Path) -> list[str]:
-    history, checkpoint = run_dir / "history.csv", run_dir / "checkpoint.pt"
-    return history.read_text().splitlines() if history.exists() and checkpoint.exists() else []
+def epochs_done(search: Search, trial: int) -> int:
+    """That have come back from the worker."""
+    run_dir = search.sweep_dir / str(trial)
+    if not (run_dir / "checkpoint.pt").exists():
+        return 0
+    return len(read_history(run_dir))
+
+
+def test_a_worker_that_cannot_work_says_so_and_leaves(search: Search, elsewhere: Elsewhere) -> None:
+    data = search.folder / "data"
+    for file in FILES:
+        (data / "MNIST" / "raw").mkdir(parents=True, exist_ok=True)
+        (data / "MNIST" / "raw" / file).touch()
+    search.arguments = [LR, "data=mnist", "hydra.sweeper.n_trials=1", "hydra.sweeper.n_jobs=0"]
+    command = search.start()
+    worker = elsewhere.join(command)
+    assert worker.wait(60) == 2
+    assert elsewhere.said.splitlines()[-1].startswith("error: data=mnist: put the four files")
+    assert elsewhere.said.count("error") == 1 and "Traceback" not in elsewhere.said
+    assert not search.trials() or search.run_dirs() == []
+
+    copy = str(elsewhere.home / "invitation.json")
+    assert "leave" in sweep(search, "join", "multirun/s", "--invitation", copy, code=2)
+    Path(copy).chmod(0o644)
+    assert f"chmod 600 {copy}" in sweep(search, "join", "--invitation", copy, code=2)
+    Path(copy).unlink()
+    assert "no search that workers" in sweep(search, "join", "--invitation", copy, code=2)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name", "own", "root"),
+    [
+        ("data=mnist data.root={there}", "mnist", "{here}", "{here}"),
+        ("data=mnist data.root={here}", "mnist", None, None),
+        ("data=mnist data.root=here", "mnist", None, None),  # of the worker's own folder
+        ("data=auto data.root={there}", "mnist", "{here}", "{here}"),
+        ("data=mnist data.root={there}", "mnist", "{there}", "put the four files"),
+        ("data=auto", "mnist", None, "put the four files"),
+        ("data=auto", "digits", None, None),
+        ("data=digits", "digits", "{here}", None),
+        ("data=auto", "digits", "{here}", "start it with data=digits"),
+    ],
+)
+def test_a_workers_data_are_its_own(
+    overrides: str,
+    name: str,
+    own: str | None,
+    root: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """own: its MNIST_SWEEP_DATA. root: in the place of the config's, or the error."""
+    here, there = str(tmp_path / "here"), str(tmp_path / "there")
+    (tmp_path / "here" / "MNIST" / "raw").mkdir(parents=True)
+    for file in FILES:
+        (tmp_path / "here" / "MNIST" / "raw" / file).touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MNIST_SWEEP_DATA", raising=False)
+    if own is not None:
+        monkeypatch.setenv("MNIST_SWEEP_DATA", own.format(here=here, there=there))
+    with initialize_config_dir(str(CONF)):
+        cfg = compose("config", ["hydra/sweeper=search"], return_hydra_config=True)
+        loader = GlobalHydra.instance().config_loader()
+    fixed = tuple(overrides.format(here=here, there=there).split())
+    context = SweepContext(HydraContext(loader, Callbacks(), TARGETS), cfg, fixed, name)
+    if root is None or "{" in root:
+        found = with_own_data(context, context.composer())
+        assert found.data_root == (None if root is None else root.format(here=here))
+    else:
+        with pytest.raises(UserError, match=root):
+            with_own_data(context, context.composer())
