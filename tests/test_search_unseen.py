@@ -14,7 +14,7 @@ from hydra.types import HydraContext
 from mnist_sweep.data import FILES
 from mnist_sweep.errors import UserError
 from mnist_sweep.hydra_private import Callbacks
-from mnist_sweep.paths import CONF, INVITATION
+from mnist_sweep.paths import CHECKPOINT, CONF, HISTORY, INVITATION
 from mnist_sweep.runs.history import read_history
 from mnist_sweep.runs.record import read_result
 from mnist_sweep.search.engines.job import SweepContext
@@ -161,9 +161,8 @@ def test_whatever_ends_a_worker_costs_the_epoch_under_way_and_no_more(
 def epochs_done(search: Search, trial: int) -> int:
     """That have come back from the worker."""
     run_dir = search.sweep_dir / str(trial)
-    if not (run_dir / "checkpoint.pt").exists():
-        return 0
-    return len(read_history(run_dir))
+    there = [(run_dir / name).exists() for name in (CHECKPOINT, HISTORY)]
+    return len(read_history(run_dir)) if all(there) else 0
 
 
 def test_a_worker_that_cannot_work_says_so_and_leaves(search: Search, elsewhere: Elsewhere) -> None:

@@ -16,8 +16,11 @@ from mnist_sweep.errors import UserError
 from mnist_sweep.paths import INVITATION
 from mnist_sweep.search.launching.staff import worker_command
 
-HANDED_DOWN = ("PYTHONPATH", "MNIST_SWEEP_DATA", "MNIST_SWEEP_TARGETS")
+HANDED_DOWN = ("PYTHONPATH", "MNIST_SWEEP_TARGETS")
 """Variables of the command's that its workers have, too, on whatever machine."""
+
+OF_A_MACHINE = ("MNIST_SWEEP_DATA",)
+"""Such as they have only where their machine has none."""
 
 LOOK_S = 2.0
 """How often it is looked for actors that have ended."""
@@ -29,9 +32,11 @@ GRACE_S = 15.0
 class _Actor:
     """Runs a worker in a process of its own, whose signals and threads are not Ray's."""
 
-    def work(self, command: Sequence[str], invitation: str) -> str:
+    def work(self, command: Sequence[str], invitation: str, variables: Mapping[str, str]) -> str:
         """Why the worker ended, by its last words. invitation: with the key, which is not for a
-        command line, where others see it."""
+        command line, where others see it. variables: that this machine may have otherwise."""
+        for name, value in variables.items():
+            os.environ.setdefault(name, value)
         done = subprocess.run(
             [sys.executable, *command[1:]],
             input=invitation,
@@ -82,7 +87,8 @@ class RayActors:
             raise UserError(f"hydra.launcher.ray.remote: {error}") from error
         command = [*worker_command(sweep_dir), "--invited"]
         invitation = (sweep_dir / INVITATION).read_text()
-        self.work = [actor.work.remote(command, invitation) for actor in self.actors]
+        own = {name: os.environ[name] for name in OF_A_MACHINE if name in os.environ}
+        self.work = [actor.work.remote(command, invitation, own) for actor in self.actors]
 
     def _connect(self) -> None:
         """
