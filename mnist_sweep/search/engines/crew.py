@@ -66,7 +66,7 @@ class _Guest(Worker):
 
     def end(self, patience: float) -> str:
         deadline = time.monotonic() + patience
-        with suppress(EOFError, OSError, CarryError):
+        with suppress(EOFError, OSError, CarryError, FailureError):
             while not self.pipe.closed and self.pipe.poll(max(0, deadline - time.monotonic())):
                 self.take(self.pipe.recv())
         return f"{self} was lost"
