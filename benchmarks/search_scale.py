@@ -23,8 +23,9 @@ from pathlib import Path
 import psutil
 
 from mnist_sweep.metrics import EpochMetrics
+from mnist_sweep.paths import INVITATION
 from mnist_sweep.runs.record import RunRecord, run_id_of, write_result
-from mnist_sweep.search.engines.door import INVITATION, Invitation
+from mnist_sweep.search.engines.door import Invitation
 from mnist_sweep.search.engines.job import Ended, Job
 from mnist_sweep.search.engines.talk import Beat, Goodbye, Hello
 from mnist_sweep.sources import package_name
@@ -54,7 +55,7 @@ class Sleeper(threading.Thread):
         self.slept: list[Span] = []
 
     def run(self) -> None:
-        pipe = Invitation.read(self.sweep_dir).dial()
+        pipe = Invitation.read(self.sweep_dir / INVITATION).dial()
         pipe.send(Hello("here", 0, package_name()))
         beat_s = pipe.recv().beat_s
         try:

@@ -74,6 +74,9 @@ NOT_RUN = {
         ELSEWHERE
     ),
     "python -m mnist_sweep.sweep join multirun/arch_20000": (ELSEWHERE),
+    "python -m mnist_sweep.sweep join --invitation invitation.json": (
+        "tests/test_search_unseen.py does so"
+    ),
     "python -m mnist_sweep -m sweep=arch_20k hydra.sweeper.detach=true": (ELSEWHERE),
     "python -m mnist_sweep -m sweep=arch_20k hydra.sweeper.detach=on_interrupt": (ELSEWHERE),
     "wandb sync outputs/<day>/<time>/wandb/latest-run": "sends a run to the web",

@@ -1,5 +1,7 @@
 """Searches on a real Ray cluster of two nodes, and on a real Slurm: nodes and jobs are lost."""
 
+import shlex
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -7,6 +9,7 @@ import psutil
 import pytest
 
 from tests.books import check_books
+from tests.elsewhere import can_hide, without
 from tests.searches import LR, Search, search, wait_until
 from tests.slurm import Slurm, running_slurm
 from tests.test_search_elsewhere import guests, no_guest_is_left, retries
@@ -29,18 +32,34 @@ def cluster() -> Iterator[Any]:
     cluster.shutdown()
 
 
-def test_a_node_of_ray_is_lost_in_the_middle(cluster: Any, search: Search) -> None:
+@pytest.mark.parametrize("is_seen", [True, False])
+def test_a_node_of_ray_is_lost_in_the_middle(
+    cluster: Any, search: Search, tmp_path_factory: pytest.TempPathFactory, is_seen: bool
+) -> None:
+    """is_seen: whether the nodes see the search's directory."""
     first = cluster.add_node(num_cpus=1)
     cluster.add_node(num_cpus=1)
     search.arguments = [LR, SOME_SECONDS, "hydra/launcher=ray", "hydra.sweeper.n_jobs=2"]
     search.arguments += ["hydra.sweeper.n_trials=8"]
     search.arguments += [f"hydra.launcher.ray.init.address={cluster.address}"]
+    if not is_seen:
+        if not can_hide():
+            pytest.skip("nothing can be hidden from a process here: unshare is not allowed")
+        python = tmp_path_factory.mktemp("node") / "python"
+        python.write_text(
+            f'#!/bin/sh\nexec {shlex.join(without(search.folder, sys.executable))} "$@"\n'
+        )
+        python.chmod(0o755)
+        search.arguments += [f"++hydra.launcher.ray.remote.runtime_env={{py_executable: {python}}}"]
     command = search.start()
     wait_until(lambda: len(search.finished()) >= 2 and len(guests(search)) == 2, command)
     cluster.remove_node(first, allow_graceful=False)
     assert command.wait() == 0, command
     check_books(search, 8)
-    assert len(retries(search)) == 1
+    [(again, lost)] = retries(search)
+    if (search.sweep_dir / str(lost.number) / "checkpoint.pt").exists():
+        output = (search.sweep_dir / str(again.number) / "output.log").read_text()
+        assert f"resumes {lost.number}, which was cut short" in output
 
 
 @pytest.fixture(scope="module")

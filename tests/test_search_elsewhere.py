@@ -12,7 +12,8 @@ import psutil
 import pytest
 from optuna.trial import FrozenTrial
 
-from mnist_sweep.paths import PACKAGE
+from mnist_sweep.paths import INVITATION, PACKAGE
+from mnist_sweep.search.engines.door import Invitation
 from tests.books import check_books
 from tests.conftest import environment
 from tests.searches import (
@@ -78,11 +79,12 @@ def test_jobs_of_submitit_train_all_and_end(search: Search) -> None:
     search.run(LOCAL, LR, "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2")
     check_books(search, 4)
     wait_until(lambda: not guests(search))
-    assert not (search.sweep_dir / ".workers" / "invitation.json").exists()
+    assert not (search.sweep_dir / INVITATION).exists()
 
 
 def test_a_worker_that_is_killed_costs_its_trial_nothing(search: Search) -> None:
     command = start_at_gate(search, 2, 4, LOCAL)
+    assert Invitation.read(search.sweep_dir / INVITATION).hosts == ("127.0.0.1",), "no others come"
     guests(search)[0].kill()
     search.open_gate()
     assert command.wait() == 0, command
@@ -136,8 +138,10 @@ def test_who_joins_is_told_why_it_cannot(search: Search, tmp_path: Path) -> None
     assert "does not exist" in sweep(search, "join", str(tmp_path / "nowhere"), code=2)
     search.arguments = [LR, "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=0"]
     command = search.start()
-    wait_until((search.sweep_dir / ".workers" / "invitation.json").exists, command)
-    assert (search.sweep_dir / ".workers" / "invitation.json").stat().st_mode & 0o777 == 0o600
+    wait_until((search.sweep_dir / INVITATION).exists, command)
+    invitation = search.sweep_dir / INVITATION
+    assert invitation.stat().st_mode & 0o777 == 0o600
+    assert len(Invitation.read(invitation).hosts) > 1
 
     other = tmp_path / "other"
     for name in (PACKAGE.name, "conf", "recipes"):
@@ -156,7 +160,7 @@ def test_who_joins_is_told_why_it_cannot(search: Search, tmp_path: Path) -> None
     check_books(search, 2)
     assert search.table().code.nunique() == 1
     assert "no search that workers can join" in sweep(search, "join", "multirun/s", code=2)
-    (search.sweep_dir / ".workers" / "invitation.json").write_text('{"hosts": ["a"')
+    (search.sweep_dir / INVITATION).write_text('{"hosts": ["a"')
     assert "invitation.json" in sweep(search, "join", "multirun/s", code=2)
 
 

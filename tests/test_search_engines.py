@@ -24,6 +24,7 @@ from mnist_sweep.search.engines.job import Ended, Job, OnEpoch, SweepContext
 from mnist_sweep.search.engines.pool import Pool
 from mnist_sweep.whitelist import TARGETS
 from tests.conftest import TINY
+from tests.elsewhere import start_elsewhere
 
 PATIENCE_S = 120
 
@@ -32,7 +33,9 @@ ENGINES: dict[str, tuple[str, int, type]] = {
     "pool": ("basic", 2, Pool),
     "joblib": ("joblib", 1, Pool),
     "submitit_local": ("submitit_local", 2, Crew),
+    "elsewhere": ("basic", 0, Crew),
 }
+"""`elsewhere`: workers that do not see the sweep's directory."""
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -56,16 +59,23 @@ def context(kind: str, tmp_path_factory: pytest.TempPathFactory) -> SweepContext
 
 
 @pytest.fixture
-def engine(kind: str, context: SweepContext, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+def engine(
+    kind: str, context: SweepContext, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Engine]:
     launcher, n_jobs, its_type = ENGINES[kind]
-    monkeypatch.chdir(context.config.hydra.sweep.dir)
+    sweep_dir = Path(context.config.hydra.sweep.dir)
+    monkeypatch.chdir(sweep_dir)
     with execution_whitelist(TARGETS):
         engine = make_engine(n_jobs, context, launcher)
         assert isinstance(engine, its_type)
         engine.open()
+        joined = start_elsewhere(sweep_dir, sweep_dir, tmp_path) if kind == "elsewhere" else None
         wait_for_room(engine)
         yield engine
         engine.close()
+    if joined is not None:
+        assert joined.wait(PATIENCE_S) == 0
+        assert "not seen from here" in (tmp_path / "worker.txt").read_text()
 
 
 def wait_for_room(engine: Engine) -> None:

@@ -1,6 +1,5 @@
 """Where a run comes from: its code, its machine, its configuration's names."""
 
-import os
 import platform
 import resource
 import subprocess
@@ -16,7 +15,7 @@ import torch
 from mnist_sweep import __version__
 from mnist_sweep.config import unchecked
 from mnist_sweep.paths import PACKAGE
-from mnist_sweep.runs.record import RunRecord, run_id_of
+from mnist_sweep.runs.record import RunName, RunRecord
 from mnist_sweep.sources import name_of, of_config, of_package, package_name
 
 
@@ -57,6 +56,8 @@ class TrialInfo:
     """That the search was begun with."""
     earlier: Path | None = None
     """Run directory of an attempt that was cut short, whose checkpoint is gone on from."""
+    name: RunName | None = None
+    """That the search gives the run, wherever its worker has it; None: that of its directory."""
 
 
 def new_record(
@@ -69,8 +70,10 @@ def new_record(
     """The row of a run that has not begun. choices: of the groups, as Hydra has them."""
     settings = unchecked(config)
     code = code_of(config) if info is None else info.code
+    given = None if info is None else info.name
+    name = given or RunName.of(run_dir)
     return RunRecord(
-        run_id=run_id_of(run_dir),
+        run_id=name.run_id,
         status="failed",
         groups=_group_choices(config, choices),
         seed=settings.seed,
@@ -84,7 +87,7 @@ def new_record(
         git_dirty=code.is_changed,
         code=code.name,
         overrides=overrides,
-        run_dir=os.path.relpath(run_dir),
+        run_dir=name.run_dir,
         started=datetime.now(UTC).isoformat(timespec="seconds"),
         study=None if info is None else info.study,
         trial=None if info is None else info.trial,

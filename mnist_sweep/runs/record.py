@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -142,6 +143,19 @@ def _fits(value: Any, kinds: Sequence[Any]) -> bool:
     if isinstance(value, dict):  # the groups
         return all(not isinstance(choice, list | dict) for choice in value.values())
     return type(value) in kinds or value in kinds
+
+
+@dataclass(frozen=True)
+class RunName:
+    """By which the tables know a run."""
+
+    run_id: str
+    run_dir: str
+    """As seen from the folder in which the command was started."""
+
+    @classmethod
+    def of(cls, run_dir: Path) -> "RunName":
+        return cls(run_id_of(run_dir), os.path.relpath(run_dir))
 
 
 def run_id_of(run_dir: Path) -> str:

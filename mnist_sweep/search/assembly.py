@@ -10,6 +10,7 @@ import torch
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
+from mnist_sweep.data import find
 from mnist_sweep.paths import SWEEP_CONFIG
 from mnist_sweep.runs.console import warn
 from mnist_sweep.runs.provenance import code_of
@@ -97,7 +98,7 @@ def make_controller(
     objectives = Objectives(settings.objective, settings.direction)
 
     launcher = str(cfg.hydra.runtime.choices["hydra/launcher"])
-    sweep = SweepContext(context, cfg, own)
+    sweep = SweepContext(context, cfg, own, space.fixed, find(base.data))
     engine = make_engine(workforce.size, sweep, launcher, settings.lease_s, device)
     threads = engine.threads if base.trainer.threads == "auto" else None
     progress = Progress(ledger, objectives, n_trials)

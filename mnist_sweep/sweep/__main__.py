@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from mnist_sweep.errors import Parser, UserError, exit_code
+from mnist_sweep.paths import INVITATION
 from mnist_sweep.report.read.study import find_search
 from mnist_sweep.vault import hide
 
@@ -42,6 +43,12 @@ def make_parser() -> argparse.ArgumentParser:
             metavar="SOURCE",
             help="the search's directory, or its name in multirun (default: the newest one there)",
         )
+    join.add_argument(
+        *("--invitation",),
+        type=Path,
+        metavar="FILE",
+        help=f"a copy of SOURCE/{INVITATION}, on a machine that does not see that",
+    )
     for command in (status, stop, trials, explain):
         command.add_argument(
             "--storage", metavar="URL", help="where the search is kept, if not in its directory"
@@ -52,9 +59,9 @@ def make_parser() -> argparse.ArgumentParser:
 def main() -> None:
     arguments = make_parser().parse_args()
     if arguments.command == "join":
-        from mnist_sweep.search.engines.guest import Guest
+        from mnist_sweep.sweep.joining import join
 
-        Guest(find_search(arguments.source)).live()
+        join(arguments.source, arguments.invitation)
         return
     # Here: --help and a mistyped command import no optuna.
     from mnist_sweep.sweep.explaining import explain

@@ -12,10 +12,12 @@ from pathlib import Path
 
 from mnist_sweep.errors import FailureError
 from mnist_sweep.gpus import ANY, least_used
+from mnist_sweep.search.engines.carrying import CarryError, Gone, Piece, Receiver, Sender
 from mnist_sweep.search.engines.door import Door
-from mnist_sweep.search.engines.job import Ended, OnEpoch, SweepContext
+from mnist_sweep.search.engines.job import Ended, Job, OnEpoch, SweepContext
 from mnist_sweep.search.engines.talk import Goodbye, Hello, Refusal, Welcome
 from mnist_sweep.search.engines.team import Team, Worker
+from mnist_sweep.search.engines.workplace import Sent, Want
 from mnist_sweep.search.launching.staff import Staff
 from mnist_sweep.sources import leave_archive, package_name
 
@@ -29,8 +31,32 @@ LOOK_S = 1.0
 @dataclass(eq=False)
 class _Guest(Worker):
     hello: Hello = field(kw_only=True)
+    sweep_dir: Path = field(kw_only=True)
     gpu: str | None = field(kw_only=True)
     heard: float = field(default_factory=time.monotonic, kw_only=True)
+    receiver: Receiver | None = None
+    """Of the files of its run, if it does not see the sweep's directory."""
+
+    def __str__(self) -> str:
+        return f"its worker on {self.hello.host} (process {self.hello.pid})"
+
+    def take(self, message: object) -> None:
+        match message:
+            case Want() if self.job is not None:
+                self._send_what_it_needs(self.job)
+            case Piece() | Gone() if self.receiver is not None:
+                self.receiver.take(message)
+
+    def _send_what_it_needs(self, job: Job) -> None:
+        folders = [self.sweep_dir / job.subdir]
+        if job.info.earlier is not None:
+            folders.append(job.info.earlier)
+        for folder in folders:
+            subdir = folder.relative_to(self.sweep_dir).as_posix()
+            for piece in Sender(self.sweep_dir, subdir).changes():
+                self.pipe.send(piece)
+        self.receiver = Receiver(self.sweep_dir, job.subdir)
+        self.pipe.send(Sent())
 
     def terminate(self) -> None:
         with suppress(OSError):
@@ -42,10 +68,10 @@ class _Guest(Worker):
 
     def end(self, patience: float) -> str:
         deadline = time.monotonic() + patience
-        with suppress(EOFError, OSError):
+        with suppress(EOFError, OSError, CarryError, FailureError):
             while not self.pipe.closed and self.pipe.poll(max(0, deadline - time.monotonic())):
-                self.pipe.recv()
-        return f"its worker on {self.hello.host} (process {self.hello.pid}) was lost"
+                self.take(self.pipe.recv())
+        return f"{self} was lost"
 
 
 class Crew(Team[_Guest]):
@@ -83,7 +109,7 @@ class Crew(Team[_Guest]):
 
     def open(self) -> None:
         leave_archive(self.sweep_dir)
-        self.door = Door(self.sweep_dir, self._on_guest)
+        self.door = Door(self.sweep_dir, self._on_guest, is_local=self.staff.is_local)
         self.staff.start(self.size, self.sweep_dir)
 
     def _on_guest(self, pipe: Connection) -> None:
@@ -94,10 +120,12 @@ class Crew(Team[_Guest]):
             pipe.close()
             return
         with self.ringing:
-            guest = _Guest(pipe, hello=hello, gpu=self._gpu_for(hello))
+            gpu = self._gpu_for(hello)
+            guest = _Guest(pipe, hello=hello, sweep_dir=self.sweep_dir, gpu=gpu)
             self.coming.append(guest)
+        beat_s = self.lease_s / BEATS
         try:
-            pipe.send(Welcome(self.context, str(Path.cwd()), self.lease_s / BEATS, guest.gpu))
+            pipe.send(Welcome(self.context, str(Path.cwd()), str(self.sweep_dir), beat_s, gpu))
         except OSError:
             with self.ringing:
                 self.coming.remove(guest)

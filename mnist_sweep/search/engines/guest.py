@@ -11,6 +11,7 @@ import socket
 import sys
 import threading
 import time
+from concurrent.futures import Future
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -20,9 +21,11 @@ from typing import Any
 from mnist_sweep import settled
 from mnist_sweep.errors import FailureError, Parser, UserError, exit_code
 from mnist_sweep.gpus import in_sight, see_only
+from mnist_sweep.paths import INVITATION
 from mnist_sweep.search.engines.door import Invitation
 from mnist_sweep.search.engines.job import Ended, Job
 from mnist_sweep.search.engines.talk import Beat, Goodbye, Hello, Leaving, Refusal, Welcome, serve
+from mnist_sweep.search.engines.workplace import Workplace, find_workplace
 from mnist_sweep.search.launching.staff import LEAVE, WORKER
 from mnist_sweep.sources import archive_in, package_name
 
@@ -49,20 +52,23 @@ class GuestLine:
     def __init__(self, pipe: Connection, beat_s: float) -> None:
         self.pipe = pipe
         self.beat_s = beat_s
-        self.sending = threading.Lock()
+        self.to_send: queue.SimpleQueue[tuple[Any, Future[None]]] = queue.SimpleQueue()
         self.heard: queue.SimpleQueue[Any] = queue.SimpleQueue()
         self.is_training = False
         self.is_over = False
         """Whether the controller has said goodbye."""
-        self.is_broken = threading.Event()
+        self.is_gone = False
+        """Whether it has said that, or hung up without a word."""
+        self.is_closed = False
         self.is_leaving = False
         threading.Thread(target=self._listen, daemon=True).start()
-        threading.Thread(target=self._beat, daemon=True).start()
+        threading.Thread(target=self._speak, daemon=True).start()
 
     def send(self, message: Any) -> None:
+        sent: Future[None] = Future()
+        self.to_send.put((message, sent))
         try:
-            with self.sending:
-                self.pipe.send(message)
+            sent.result()  # which a signal may interrupt, though not the message
         except OSError as error:
             raise _HungUp from error
         if isinstance(message, Ended):
@@ -76,7 +82,10 @@ class GuestLine:
             raise _HungUp
         if self.is_leaving:  # told so during the epoch that this answers
             raise _Told
-        self.is_training |= isinstance(message, Job)
+        if isinstance(message, Job):
+            self.is_training = True
+            if self.is_gone:
+                raise _HungUp
         return message
 
     def leave(self) -> None:
@@ -86,7 +95,7 @@ class GuestLine:
             raise _Told
 
     def close(self) -> None:
-        self.is_broken.set()
+        self.is_closed = True
         self.pipe.close()
 
     def _listen(self) -> None:
@@ -96,23 +105,33 @@ class GuestLine:
             self.is_over = True
         except (EOFError, OSError):
             pass
-        self.heard.put(_HungUp)
-        if not self.is_broken.is_set():  # else this end has hung up
-            self.is_broken.set()
+        self.is_gone = True
+        if self.is_training and not self.is_closed:
             signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+        else:
+            self.heard.put(_HungUp)
 
-    def _beat(self) -> None:
-        while not self.is_broken.wait(self.beat_s):
-            with suppress(OSError), self.sending:
-                self.pipe.send(Beat())
+    def _speak(self) -> None:
+        while not self.is_closed:
+            try:
+                message, sent = self.to_send.get(timeout=self.beat_s)
+            except queue.Empty:
+                message, sent = Beat(), Future()
+            try:
+                self.pipe.send(message)
+            except Exception as error:
+                sent.set_exception(error)
+            else:
+                sent.set_result(None)
 
 
 class Guest:
     """It lives in the main thread, whose signals are its own."""
 
-    def __init__(self, sweep_dir: Path, wait_s: float = 0.0) -> None:
-        """wait_s: for a controller, the first time."""
-        self.sweep_dir = sweep_dir.absolute()
+    def __init__(self, invitation: Path | Invitation, wait_s: float = 0.0) -> None:
+        """invitation: a file that holds it, as it is then, or itself. wait_s: for a controller, the
+        first time."""
+        self.invitation = invitation.absolute() if isinstance(invitation, Path) else invitation
         self.wait_s = wait_s
         self.line: GuestLine | None = None
         self.is_told = False
@@ -120,36 +139,45 @@ class Guest:
     def live(self) -> None:
         """
         Raises:
-            UserError: the search does not take this worker.
+            UserError: the search does not take this worker, or it has not got the data.
             FailureError: there is no search, or it cannot be reached.
         """
         signal.signal(LEAVE, self._on_leave)
         signal.signal(signal.SIGINT, self._on_leave)
         signal.signal(signal.SIGTERM, self._on_term)
         while True:
-            pipe, welcome = self._join()
-            self.line = GuestLine(pipe, welcome.beat_s)
+            pipe, welcome, is_seen = self._join()
+            line = self.line = GuestLine(pipe, welcome.beat_s)
+            sweep_dir, folder = Path(welcome.sweep_dir), Path(welcome.folder)
+            config = welcome.context.config
+            workplace = find_workplace(line, sweep_dir, folder, config, is_seen=is_seen)
             try:
-                serve(self.line, welcome.context)
+                serve(line, welcome.context, workplace)
             except KeyboardInterrupt as why:
-                line, self.line = self.line, None
-                if line.is_over:
+                self.line = None
+                if line.is_over or not line.is_gone:
+                    gone = "its worker's time was up" if isinstance(why, _Told) else "it ended"
+                    _leave(line, workplace, f"{gone} ({self._name()})")
                     return
-                if not line.is_broken.is_set():
-                    with suppress(_HungUp):
-                        gone = "its worker's time was up" if isinstance(why, _Told) else "it ended"
-                        line.send(Leaving(f"{gone} ({self._name()})"))
-                    line.close()
-                    return
-                line.close()
                 self.wait_s = WAIT_S
                 print("the line to the search broke: trying to reach it again", flush=True)
+            except (UserError, FailureError) as error:
+                self.line = None
+                _leave(line, workplace, f"{self._name()}: {error}")
+                raise
+            finally:
+                line.close()
+                workplace.close()
 
-    def _join(self) -> tuple[Connection, Welcome]:
+    def _join(self) -> tuple[Connection, Welcome, bool]:
+        """Also whether the sweep's directory is seen from here."""
         deadline = time.monotonic() + self.wait_s
         while True:
             try:
-                pipe = Invitation.read(self.sweep_dir).dial()
+                invitation = self.invitation
+                if isinstance(invitation, Path):
+                    invitation = Invitation.read(invitation)
+                pipe = invitation.dial()
                 pipe.send(Hello(socket.gethostname(), os.getpid(), package_name(), in_sight()))
                 answer = pipe.recv()
             except (UserError, OSError, EOFError) as error:
@@ -157,8 +185,8 @@ class Guest:
                     if isinstance(error, UserError):
                         raise
                     raise FailureError(
-                        f"{self._name()}: the search in {self.sweep_dir} was not reached within "
-                        f"{self.wait_s:g} s ({error}): start it again, with the same command"
+                        f"{self._name()}: the search was not reached within {self.wait_s:g} s "
+                        f"({error}): start it again, with the same command"
                     ) from error
                 time.sleep(PAUSE_S)
                 continue
@@ -166,24 +194,21 @@ class Guest:
                 if answer.code is not None:
                     self._begin_again_with(answer.code)
                 raise UserError(answer.why)
-            try:
-                os.chdir(answer.folder)
-            except OSError as error:
-                raise UserError(
-                    f"{answer.folder}: the folder that the search was started in cannot be seen "
-                    f"from {socket.gethostname()} ({error.strerror}): start it in one that all "
-                    "machines see"
-                ) from error
             if answer.gpu is not None:
                 see_only(answer.gpu)
-            print(f"joined  {self.sweep_dir}", flush=True)
-            return pipe, answer
+            is_seen = invitation.lies_in(Path(answer.sweep_dir))
+            how = "" if is_seen else ", which is not seen from here: its files go over the line"
+            print(f"joined  {answer.sweep_dir}{how}", flush=True)
+            return pipe, answer, is_seen
 
     def _begin_again_with(self, code: str) -> None:
         """Becomes a worker of these sources, where the search has left them in sight."""
-        archive = archive_in(self.sweep_dir, code)
+        if not isinstance(self.invitation, Path):
+            return
+        sweep_dir = self.invitation.parent.parent
+        archive = archive_in(sweep_dir, code)
         if archive.exists() and archive != settled.archive:
-            command = [sys.executable, str(archive), WORKER, str(self.sweep_dir)]
+            command = [sys.executable, str(archive), WORKER, str(sweep_dir)]
             os.execv(sys.executable, command + [o for o in sys.argv if o == WITH_PARENT])
 
     def _name(self) -> str:
@@ -199,6 +224,13 @@ class Guest:
         raise KeyboardInterrupt
 
 
+def _leave(line: GuestLine, workplace: Workplace, why: str) -> None:
+    """With all that the run under way has left."""
+    with suppress(_HungUp):
+        workplace.carry()
+        line.send(Leaving(why))
+
+
 def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(PAUSE_S)
@@ -208,11 +240,15 @@ def _end_with(parent: int) -> None:
 def main() -> None:
     parser = Parser(description="Joins a search as one more worker.")
     parser.add_argument("sweep_dir", type=Path, help="the search's directory")
+    parser.add_argument(
+        "--invited", action="store_true", help="the invitation is on standard input, not there"
+    )
     parser.add_argument(WITH_PARENT, action="store_true", help="end when its parent does")
     options = parser.parse_args()
     if options.with_parent:
         threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
-    Guest(options.sweep_dir, WAIT_S).live()
+    invitation = options.sweep_dir / INVITATION
+    Guest(Invitation.of(sys.stdin.read()) if options.invited else invitation, WAIT_S).live()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Literal
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import run_job
 from hydra.types import HydraContext
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, open_dict, read_write
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.metrics import EpochMetrics
@@ -57,6 +57,12 @@ class SweepContext:
     config: DictConfig
     own: Mapping[str, Source] = field(default_factory=dict)
     """Modules of the user's own that the runs need."""
+    fixed: tuple[str, ...] = ()
+    """Overrides that all jobs have."""
+    data: str | None = None
+    """The set that the search trains on, by its fixed overrides; None: whatever each job finds."""
+    data_root: str | None = None
+    """Where this machine has it, if not where the config says."""
 
     def composer(self) -> Composer:
         return Composer(self.hydra.config_loader, self.config)
@@ -105,4 +111,8 @@ def _composed(job: Job, context: SweepContext, composer: Composer) -> DictConfig
         config.hydra.sweep.subdir = job.subdir
         config.hydra.job.id = f"{config.hydra.job.name}_{job.info.trial}"
         config.hydra.job.num = job.info.trial
+        if context.data_root is not None:
+            config.data.root = context.data_root
+    with read_write(config.hydra.runtime):
+        config.hydra.runtime.cwd = context.config.hydra.runtime.cwd
     return config

@@ -1,17 +1,19 @@
 """What a controller and a worker say to each other, whatever lies between them.
 
 The controller sends a `Job`, and nothing more before its `Ended`, but for an answer to each list of
-epochs: why the run is pruned, or None.
+epochs: why the run is pruned, or None. With a worker that does not see the sweep's directory files
+go to and fro: what a run needs at its start, what it has left at each of its epochs and ends.
 """
 
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, replace
 
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobRuntime, setup_globals
 
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.search.engines.job import Job, SweepContext, execute
+from mnist_sweep.search.engines.own_data import with_own_data
+from mnist_sweep.search.engines.workplace import Line, Workplace
 from mnist_sweep.settled import settle
 
 
@@ -31,7 +33,9 @@ class Hello:
 class Welcome:
     context: SweepContext
     folder: str
-    """In which the controller was started, and in which the worker is to train."""
+    """In which the controller was started; a worker that sees it trains there."""
+    sweep_dir: str
+    """The absolute path of the sweep's directory."""
     beat_s: float
     """How often it is to say that it lives."""
     gpu: str | None
@@ -62,34 +66,29 @@ class Leaving:
     why: str
 
 
-class Line(Protocol):
-    """A worker's end; as `multiprocessing.connection.Connection`, which is one."""
-
-    def send(self, message: Any, /) -> None: ...
-
-    def recv(self) -> Any:
-        """
-        Raises:
-            EOFError: the controller has hung up.
-        """
-
-
-def serve(line: Line, context: SweepContext) -> None:
+def serve(line: Line, context: SweepContext, workplace: Workplace) -> None:
     """Trains what it is sent, one run after another.
 
     Raises:
         EOFError, OSError: the controller has hung up.
+        UserError: this machine has not got the data.
     """
     settle(context.own)
     setup_globals()
     Plugins.instance()  # brings the configurations that plugins have
     JobRuntime.instance().set("name", context.config.hydra.job.name)
     composer = context.composer()
+    context = with_own_data(context, composer)
 
     def on_epoch(job: Job, history: list[EpochMetrics]) -> str | None:
+        workplace.carry()
         line.send(history)
         reason: str | None = line.recv()
         return reason
 
     while True:
-        line.send(execute(line.recv(), context, composer, on_epoch))
+        job: Job = line.recv()
+        ended = execute(workplace.begin(job), context, composer, on_epoch)
+        workplace.carry()
+        line.send(replace(ended, job=job))
+        workplace.end()

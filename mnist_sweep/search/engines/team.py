@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from typing import Generic, Literal, TypeVar
 
+from mnist_sweep.search.engines.carrying import CarryError
 from mnist_sweep.search.engines.job import Ended, Job, OnEpoch
 from mnist_sweep.search.engines.talk import Beat, Leaving
 
@@ -20,6 +21,16 @@ class Worker(ABC):
     pipe: Connection
     job: Job | None = None
     """That it trains."""
+
+    def take(self, message: object) -> None:
+        """Of its files.
+
+        Raises:
+            CarryError: they are not to be taken.
+            OSError: it is gone.
+            FailureError: they cannot be written.
+        """
+        raise CarryError("it said what is no message")
 
     @abstractmethod
     def terminate(self) -> None:
@@ -118,6 +129,12 @@ class Team(ABC, Generic[W]):
                     return None if job is None else Ended(job, None, message.why, "left")
                 case Beat():
                     pass
+                case _:
+                    worker.take(message)
+        except CarryError as error:
+            worker.terminate()
+            self._bury(worker, 0)
+            return None if job is None else Ended(job, None, f"{worker}: {error}", self.death)
         except (EOFError, OSError):
             why = self._bury(worker, 1)
             return None if job is None else Ended(job, None, why, self.death)

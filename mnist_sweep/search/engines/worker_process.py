@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection, wait
 from mnist_sweep.gpus import see_only
 from mnist_sweep.search.engines.job import SweepContext
 from mnist_sweep.search.engines.talk import serve
+from mnist_sweep.search.engines.workplace import SweepDirectory
 
 
 def live(pipe: Connection, context: SweepContext, gpu: str | None) -> None:
@@ -23,7 +24,7 @@ def live(pipe: Connection, context: SweepContext, gpu: str | None) -> None:
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         signal.signal(signal.SIGTERM, _interrupt)
-        serve(pipe, context)
+        serve(pipe, context, SweepDirectory())
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is about to end
         return

@@ -14,13 +14,17 @@ import ray
 from ray import cloudpickle
 
 from mnist_sweep.errors import UserError
+from mnist_sweep.paths import INVITATION
 from mnist_sweep.search.launching.staff import worker_command
 
 # An actor may be started again when this file is another one, or none.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
 
-HANDED_DOWN = ("PYTHONPATH", "MNIST_SWEEP_DATA", "MNIST_SWEEP_TARGETS")
+HANDED_DOWN = ("PYTHONPATH", "MNIST_SWEEP_TARGETS")
 """Variables of the command's that its workers have, too, on whatever machine."""
+
+OF_A_MACHINE = ("MNIST_SWEEP_DATA",)
+"""Such as they have only where their machine has none."""
 
 LOOK_S = 2.0
 """How often it is looked for actors that have ended."""
@@ -32,10 +36,14 @@ GRACE_S = 15.0
 class _Actor:
     """Runs a worker in a process of its own, whose signals and threads are not Ray's."""
 
-    def work(self, command: Sequence[str]) -> str:
-        """Why the worker ended, by its last words."""
+    def work(self, command: Sequence[str], invitation: str, variables: Mapping[str, str]) -> str:
+        """Why the worker ended, by its last words. invitation: with the key, which is not for a
+        command line, where others see it. variables: that this machine may have otherwise."""
+        for name, value in variables.items():
+            os.environ.setdefault(name, value)
         done = subprocess.run(
             [sys.executable, *command[1:]],
+            input=invitation,
             stderr=subprocess.PIPE,
             text=True,
             check=False,
@@ -58,6 +66,13 @@ class RayActors:
         self.looked = 0.0
 
     @property
+    def is_local(self) -> bool:
+        """Else it is a cluster that runs; without an address, Ray goes by the environment."""
+        return self.init.get("address") == "local" or (
+            self.init.get("address") is None and "RAY_ADDRESS" not in os.environ
+        )
+
+    @property
     def threads(self) -> int:
         return max(1, int(self.resources["num_cpus"]))
 
@@ -74,7 +89,10 @@ class RayActors:
             self.actors = [make.remote() for _ in range(count)]
         except (TypeError, ValueError) as error:
             raise UserError(f"hydra.launcher.ray.remote: {error}") from error
-        self.work = [actor.work.remote(worker_command(sweep_dir)) for actor in self.actors]
+        command = [*worker_command(sweep_dir), "--invited"]
+        invitation = (sweep_dir / INVITATION).read_text()
+        own = {name: os.environ[name] for name in OF_A_MACHINE if name in os.environ}
+        self.work = [actor.work.remote(command, invitation, own) for actor in self.actors]
 
     def _connect(self) -> None:
         """

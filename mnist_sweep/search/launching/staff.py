@@ -26,6 +26,10 @@ LEAVE = signal.SIGUSR2
 
 class Staff(Protocol):
     @property
+    def is_local(self) -> bool:
+        """Whether all its workers are processes of this machine."""
+
+    @property
     def threads(self) -> int | None:
         """CPU threads that a run shall take where its config leaves that open; None: all."""
 
@@ -48,6 +52,7 @@ class Nobody:
     """For a search whose workers all join by themselves."""
 
     threads = 1
+    is_local = False
 
     def start(self, count: int, sweep_dir: Path) -> None:
         pass

@@ -86,6 +86,7 @@ def _await(process: subprocess.Popen[bytes]) -> None:
 class SubmititJobs(ABC):
     cluster: str
     """As submitit names it."""
+    is_local = False
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
         """settings: hydra.launcher, which has submitit's own keys."""
@@ -160,6 +161,7 @@ class SubmititJobs(ABC):
 
 class LocalJobs(SubmititJobs):
     cluster = "local"
+    is_local = True
 
     def _variables(self) -> Variables:
         """submitit hides all GPUs, or shows the same ones to each job; the search spreads them."""

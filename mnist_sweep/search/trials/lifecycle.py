@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.paths import CHECKPOINT
-from mnist_sweep.runs.record import RunRecord, Status
+from mnist_sweep.runs.record import RunName, RunRecord, Status
 from mnist_sweep.search.engines.job import Ended, Job
 from mnist_sweep.search.objectives import Objectives
 from mnist_sweep.search.points.proposing import Accepted
@@ -98,7 +98,8 @@ class Lifecycle:
         if seed == seeds[0]:
             running.trial.set_user_attr(OVERRIDES, overrides)
         earlier = self._cut_short(running.trial.user_attrs.get(RETRY_OF), seed)
-        info = self.records.info(running.number, rung, earlier)
+        name = RunName.of(self.layout.run_dir(running.number, seed))
+        info = self.records.info(running.number, rung, earlier, name)
         return Job(info, tuple(overrides), self.layout.subdir(running.number, seed))
 
     def _cut_short(self, retry_of: int | None, seed: int) -> Path | None:

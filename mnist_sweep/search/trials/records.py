@@ -9,7 +9,7 @@ from typing import Any
 from mnist_sweep.errors import UserError
 from mnist_sweep.runs.killed import learn_what_is_left
 from mnist_sweep.runs.provenance import Code, TrialInfo, new_record
-from mnist_sweep.runs.record import RunRecord, Status, read_result, write_result
+from mnist_sweep.runs.record import RunName, RunRecord, Status, read_result, write_result
 from mnist_sweep.search.engines.job import Job
 from mnist_sweep.search.points.candidate import Candidate, Candidates
 from mnist_sweep.search.trials.layout import Layout
@@ -30,8 +30,14 @@ class Records:
         config, choices = self.candidates.base, self.candidates.base_choices
         return new_record(config, choices, "", self.layout.sweep_dir, self.info(0)).columns
 
-    def info(self, trial: int, rung: int | None = None, earlier: Path | None = None) -> TrialInfo:
-        return TrialInfo(self.study, trial, rung, self.code, earlier)
+    def info(
+        self,
+        trial: int,
+        rung: int | None = None,
+        earlier: Path | None = None,
+        name: RunName | None = None,
+    ) -> TrialInfo:
+        return TrialInfo(self.study, trial, rung, self.code, earlier, name)
 
     def rejected(self, trial: int, candidate: Candidate, error: str) -> RunRecord:
         """Of a point that was not trained; it has no run directory."""
