@@ -14,7 +14,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from mnist_sweep.search.study.lasting import LastingStorage, Patience, StorageLostError
+from mnist_sweep.search.study.lasting import LastingStorage, Patience, StorageFailureError
 from mnist_sweep.search.study.storage import open_storage
 from tests.losing_proxy import LosingProxy, losing_proxy
 from tests.postgres import IN_URL, Server, new_database, running_server
@@ -180,14 +180,14 @@ def test_another_thread_does_not_wait(cut: Cut) -> None:
     thread = threading.Thread(target=write)
     thread.start()
     thread.join()
-    assert len(errors) == 1 and not isinstance(errors[0], StorageLostError)
+    assert len(errors) == 1 and not isinstance(errors[0], StorageFailureError)
     assert not cut.said
 
 
 def test_once_patience_has_ended_nothing_waits(cut: Cut) -> None:
     cut.patience.end()
     cut.proxy.lose(b"COMMIT", answer=False)
-    with pytest.raises(StorageLostError):
+    with pytest.raises(StorageFailureError):
         cut.new_trial()
     assert not cut.said
 

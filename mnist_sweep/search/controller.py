@@ -19,7 +19,7 @@ from mnist_sweep.search.interrupts import Interrupts
 from mnist_sweep.search.points.proposing import Accepted, Proposer, Rejected
 from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.attributes import is_finished
-from mnist_sweep.search.study.lasting import Patience, StorageLostError
+from mnist_sweep.search.study.lasting import Patience, StorageFailureError
 from mnist_sweep.search.study.ledger import Ledger
 from mnist_sweep.search.study.requests import Requests
 from mnist_sweep.search.trials.lifecycle import Lifecycle, Verdict
@@ -77,7 +77,7 @@ class Controller:
         Raises:
             UserError: no point fits the budget, or the study cannot be written.
             SearchFailedError: too many trials failed.
-            StorageLostError: the storage went away and did not come back in time.
+            StorageFailureError: the storage went away and did not come back in time, or refuses.
             SearchInterrupted: Ctrl-C; what was running is finished, or will be tried again.
         """
         with self.ledger, self.progress, self.interrupts:
@@ -92,9 +92,9 @@ class Controller:
                 self.recovery.recover()  # of a controller that was killed beside this one
                 self.recovery.write_rejected()
             except BaseException as error:
-                if isinstance(error, KeyboardInterrupt | StorageLostError):
+                if isinstance(error, KeyboardInterrupt | StorageFailureError):
                     self.patience.end()
-                with suppress(StorageLostError):  # the next command on the study does it
+                with suppress(StorageFailureError):  # the next command on the study does it
                     self._abandon_all()
                 if isinstance(error, KeyboardInterrupt):  # Ctrl-C or SIGTERM
                     raise SearchInterrupted(

@@ -10,6 +10,8 @@ from mnist_sweep.vault import hide
 
 PROGRAM = "python -m mnist_sweep.sweep"
 
+PORT = 13000  # Optuna's
+
 
 def make_parser() -> argparse.ArgumentParser:
     parser = Parser(prog=PROGRAM, description="Looks after a search that is under way.")
@@ -32,6 +34,15 @@ def make_parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--storage", metavar="URL", help="where the search is kept, if not in its directory"
         )
+    serve = commands.add_parser("serve", help="let machines that do not see a database use it")
+    serve.add_argument("--storage", metavar="URL", required=True, help="the database's")
+    serve.add_argument(
+        *("--host",),
+        default="localhost",
+        help="where it listens (default: localhost, which other machines cannot reach; it asks for "
+        "no password)",
+    )
+    serve.add_argument("--port", type=int, default=PORT, help=f"(default: {PORT})")
     return parser
 
 
@@ -42,13 +53,18 @@ def main() -> None:
 
         Guest(find_search(arguments.source)).live()
         return
+    if arguments.storage:
+        hide(arguments.storage)
+    if arguments.command == "serve":
+        from mnist_sweep.sweep.serving import serve
+
+        serve(arguments.storage, arguments.host, arguments.port)
+        return
     # Here: --help and a mistyped command import no optuna.
     from mnist_sweep.sweep.reaching import opened_search
     from mnist_sweep.sweep.status import show_status
     from mnist_sweep.sweep.stopping import stop
 
-    if arguments.storage:
-        hide(arguments.storage)
     folder, to_write = find_search(arguments.source), arguments.command == "stop"
     with opened_search(folder, arguments.storage, to_write=to_write) as search:
         if to_write:
