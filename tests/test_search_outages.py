@@ -107,7 +107,8 @@ def test_eight_workers_outlive_a_database_that_restarts_every_minute(
         *(f"hydra.sweeper.max_minutes={MINUTES}", "hydra.sweeper.lease_s=20"),
     ]
     command = on_server.start()
-    workers = wait_until(lambda: len(found := command.workers()) == 8 and found, command)
+    wait_until(lambda: len(command.workers()) == 8, command)
+    workers = command.workers()
     wait_until(lambda: rows(on_server) > 0, command)
     end = time.monotonic() + 60 * (MINUTES - 1)
     num_restarts, has_been_away = 0, False

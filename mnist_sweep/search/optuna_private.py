@@ -84,6 +84,10 @@ class Journal(JournalStorage):
             trials = known.of(states)
         return copy.deepcopy(trials) if deepcopy else trials
 
+    def delete_study(self, study_id: int) -> None:
+        super().delete_study(study_id)
+        self.known.pop(study_id, None)
+
 
 class CachedDatabase(_CachedStorage):
     """A database as `create_study` takes it, which reads only what is new in it; and its list of
@@ -106,6 +110,10 @@ class CachedDatabase(_CachedStorage):
             known.update(len(by_number), by_number.__getitem__)
             trials = known.of(states)
         return copy.deepcopy(trials) if deepcopy else trials
+
+    def delete_study(self, study_id: int) -> None:
+        super().delete_study(study_id)
+        self.known.pop(study_id, None)  # SQLite gives its number away again
 
 
 class CachedProxy(GrpcStorageProxy):
@@ -148,6 +156,10 @@ class CachedProxy(GrpcStorageProxy):
             known.update(len(by_number), by_number.__getitem__)
             trials = known.of(states)
         return copy.deepcopy(trials) if deepcopy else trials
+
+    def delete_study(self, study_id: int) -> None:
+        super().delete_study(study_id)
+        self.known.pop(study_id, None)
 
 
 def suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:

@@ -140,7 +140,7 @@ def opened_study(folder: Path, url: str | None, *, to_write: bool = False) -> It
                 )
             shutil.copyfile(where, Path(copy) / JOURNAL)
         try:
-            storage = open_storage(url, folder if to_write else Path(copy))
+            storage = open_storage(url, folder if to_write else Path(copy), "--storage")
             names = [study.study_name for study in storage.get_all_studies()]
             name = _study_name(folder) or of_last_command(folder, "study_name")
             name = name or next(iter(names), folder.name)

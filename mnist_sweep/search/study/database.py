@@ -29,7 +29,7 @@ UNANSWERED = {
 }
 """When a server that does not answer (a cut line, a machine that is off) counts as lost."""
 
-KINDS = ("postgresql", "mysql", "mariadb", "sqlite", "grpc", "oracle", "mssql")
+KINDS = ("postgresql", "mysql", "sqlite", "grpc")
 """How URLs of storages begin."""
 
 EXAMPLES = "postgresql+psycopg://user@host/database, sqlite:///study.db, grpc://host:13000"
