@@ -61,7 +61,7 @@ class LosingProxy:
 
 
 class LosingCalls(LosingProxy):
-    """Of gRPC, whose messages no text is known of: once told to lose any, it loses the next call."""
+    """Of gRPC, of whose messages no text is known: told to lose any, it loses the next call."""
 
     def is_asked(self, message: bytes) -> bool:
         return bool(self.text) and _has_headers(message)

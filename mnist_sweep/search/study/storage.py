@@ -9,7 +9,7 @@ from mnist_sweep.errors import UserError
 from mnist_sweep.paths import JOURNAL
 from mnist_sweep.search.optuna_private import Journal
 from mnist_sweep.search.study.database import open_database
-from mnist_sweep.search.study.journal import JournalFile
+from mnist_sweep.search.study.journal import ANEW, JournalFile
 from mnist_sweep.search.study.lasting import LastingStorage
 
 KEY = "hydra.sweeper.storage"
@@ -56,7 +56,4 @@ def _open_journal(path: Path) -> BaseStorage:
             "set hydra.sweep.dir to a place that can"
         ) from error
     except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as error:
-        raise UserError(
-            f"hydra.sweeper.storage: {path} is damaged ({error!r}): move it away to begin a "
-            "new study there"
-        ) from error
+        raise UserError(f"hydra.sweeper.storage: {path} is damaged ({error!r}): {ANEW}") from error
