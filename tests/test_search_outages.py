@@ -104,25 +104,24 @@ def test_eight_workers_outlive_a_database_that_restarts_every_minute(
     on_server.arguments = [
         *(LR, "hydra.sweeper.n_jobs=8", "trainer.epochs=3", "hydra/sweeper/pruner=median"),
         *("hydra/sweeper/sampler=random", "hydra.sweeper.n_trials=100000"),
-        *(f"hydra.sweeper.max_minutes={MINUTES}", "hydra.sweeper.lease_s=20"),
+        *(f"hydra.sweeper.max_minutes={MINUTES + 2}", "hydra.sweeper.lease_s=20"),
     ]
     command = on_server.start()
     wait_until(lambda: len(command.workers()) == 8, command)
     workers = command.workers()
     wait_until(lambda: rows(on_server) > 0, command)
-    end = time.monotonic() + 60 * (MINUTES - 1)
-    num_restarts, has_been_away = 0, False
-    while time.monotonic() < end:
+    begin, num_restarts, has_been_away = time.monotonic(), 0, False
+    while (passed := time.monotonic() - begin) < 60 * (MINUTES - 1):
         before = rows(on_server)
         time.sleep(60)
-        assert rows(on_server) > before, "it trains on, between outages and in their midst"
+        assert rows(on_server) > before, "it trains on between the outages"
         server.stop()
-        if not has_been_away and 2 * time.monotonic() > 2 * end - 60 * MINUTES:
+        if not has_been_away and passed > 60 * MINUTES / 2:
             has_been_away = True
             time.sleep(OUTAGE_S)
         server.start()
         num_restarts += 1
-        assert set(map(is_gone, workers)) == {False}, command
+        assert not any(map(is_gone, workers)), command
     assert command.wait() == 0, command
     assert command.err.read_text() == ""
     trials = on_server.trials()
