@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 class Storage(StorageTestCase):
     __test__ = False
 
-    test_pickle_storage = None  # each process opens its own
+    test_pickle_storage = None  # type: ignore[assignment]  # each process opens its own
 
 
 class TestJournal(Storage):
@@ -38,7 +38,7 @@ class TestDatabase(Storage):
 class TestProxy(Storage):
     __test__ = True
 
-    test_get_all_trials_params_order = None  # protobuf's maps have none
+    test_get_all_trials_params_order = None  # type: ignore[assignment]  # protobuf's maps have none
 
     @pytest.fixture
     def storage(self, tmp_path: Path) -> Iterator[BaseStorage]:

@@ -67,7 +67,7 @@ class Controller:
         self.failures = failures
         self.progress = progress
         self.summary = summary
-        self.interrupts = Interrupts(self._say_stopping)
+        self.interrupts = Interrupts(self._say_stopping, patience.end)
         self.requests = Requests(ledger.study, ledger.leases.name)
         self.start = time.monotonic()
 
@@ -92,14 +92,7 @@ class Controller:
                 self.recovery.recover()  # of a controller that was killed beside this one
                 self.recovery.write_rejected()
             except BaseException as error:
-                if isinstance(error, KeyboardInterrupt | StorageFailureError):
-                    self.patience.end()
-                with suppress(StorageFailureError):  # the next command on the study does it
-                    self._abandon_all()
-                if isinstance(error, KeyboardInterrupt):  # Ctrl-C or SIGTERM
-                    raise SearchInterrupted(
-                        "stopped at once; the same command goes on with the study"
-                    ) from error
+                self._abandon_after(error)
                 raise
             finally:
                 self.engine.close()
@@ -183,6 +176,25 @@ class Controller:
                 self.failures.count(verdict)
                 self.progress.ended(self.ledger.trials(), verdict.trial)
                 self.failures.check()
+
+    def _abandon_after(self, error: BaseException) -> None:
+        """
+        Raises:
+            SearchInterrupted: in the error's place, where that was Ctrl-C (or SIGTERM), or there is
+                one now.
+        """
+        try:
+            if isinstance(error, KeyboardInterrupt | StorageFailureError):
+                self.patience.end()
+            with suppress(StorageFailureError):  # the next command on the study does it
+                self._abandon_all()
+        except KeyboardInterrupt:
+            self.patience.end()
+            error = KeyboardInterrupt()
+        if isinstance(error, KeyboardInterrupt) or self.interrupts.is_over:
+            raise SearchInterrupted(
+                "stopped at once; the same command goes on with the study"
+            ) from error
 
     def _abandon_all(self) -> None:
         """Ends what runs, so that the next command on the study tries it again."""

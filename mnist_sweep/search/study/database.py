@@ -81,7 +81,8 @@ def _opened(url: str, key: str) -> RDBStorage:
         try:
             return RDBStorage(url, engine_kwargs=_engine_settings(url))
         except ImportError as error:
-            package = error.name or "of its database"
+            missing = error.__cause__ if isinstance(error.__cause__, ImportError) else error
+            package = missing.name or "of its database"
             kind = make_url(url).get_backend_name()
             remedy = f"write {DRIVERS[kind]}" if kind in DRIVERS else "install it"
             raise UserError(f"{shown} needs the package {package}: {remedy}") from error

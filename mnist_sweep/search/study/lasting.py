@@ -156,7 +156,7 @@ class LastingStorage(BaseStorage):
             StorageInternalError: the connection was lost, and this is not to wait.
             StorageFailureError: it did not come back in time, or refuses.
         """
-        pause, deadline = SHORTEST_PAUSE_S, None
+        pause, begin = SHORTEST_PAUSE_S, None
         while True:
             try:
                 return operation()
@@ -165,11 +165,11 @@ class LastingStorage(BaseStorage):
                 if self.patience is None or not is_main:
                     raise StorageInternalError(error.reason) from error
                 limit_s = self.patience.limit_s
-                if deadline is None:
-                    deadline = time.monotonic() + limit_s
+                if begin is None:
+                    begin = time.monotonic()
                     if limit_s:
                         self.patience.say(f"{error}; waiting, {limit_s:g} s at most")
-                left = deadline - time.monotonic()
+                left = begin + limit_s - time.monotonic()
                 if left <= 0:
                     raise StorageFailureError.lost(self.url, error.reason, limit_s) from error
                 time.sleep(min(pause, left))
