@@ -25,6 +25,7 @@ MEASURES = "measures for minutes, on an idle machine"
 THE_SUITE = "these very tests"
 OF_A_SHELL = "is for the reader's own shell"
 ELSEWHERE = "tests/test_search_elsewhere.py and tests/test_search_clusters.py do so"
+BY_PROXY = "tests/test_storage_proxy.py does so"
 NOT_RUN = {
     "python3 -m venv --without-pip .venv && python3 -m pip --python .venv install -q -e . "
     "&& .venv/bin/python -m mnist_sweep": INSTALLS,
