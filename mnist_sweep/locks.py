@@ -6,11 +6,14 @@ every few seconds that it lives, and one that was killed blocks others for `EXPI
 """
 
 import errno
+import fcntl
 import os
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+from typing import NoReturn
 
 import psutil
 from filelock import FileLock
@@ -66,6 +69,45 @@ class Lock:
         return self.inner.held()
 
 
+@contextmanager
+def alone_in(folder: Path) -> Iterator[bool]:
+    """`with` it: whether no other process is in the folder so. If none is, none gets in meanwhile.
+
+    Raises:
+        OSError: it is not there, or not to be looked into.
+    """
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        if network_file_system(folder) is None:
+            yield _locks(handle)
+        else:
+            with _Link(folder / ".lock").attempt() as is_alone:
+                yield is_alone
+    finally:
+        os.close(handle)
+
+
+def has_someone_in(folder: Path) -> bool:
+    """Whether a process is there by `alone_in`; looking changes nothing."""
+    try:
+        if network_file_system(folder) is not None:
+            return _Link(folder / ".lock").has_holder()
+        with alone_in(folder) as is_alone:
+            return not is_alone
+    except OSError:
+        return False
+
+
+def _locks(handle: int) -> bool:
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system that knows no locks
+        pass
+    return True
+
+
 class _Link:
     def __init__(self, path: Path) -> None:
         # Here: few need it, and it takes its time.
@@ -73,6 +115,7 @@ class _Link:
 
         self.path = path
         self.link = JournalFileSymlinkLock(str(path), EXPIRY_S)
+        self.link_path = Path(f"{path}.lock")  # Optuna's name for it
         self.mine = threading.RLock()
         self.depth = 0
 
@@ -89,6 +132,41 @@ class _Link:
                 if self.depth == 0:
                     self._release()
 
+    @contextmanager
+    def attempt(self) -> Iterator[bool]:
+        """Whether it was got, which is known when a holder showed that it lives, or did not for so
+        long that it is dead."""
+        if self.has_holder():
+            yield False
+            return
+        with suppress(RuntimeError):  # there is none
+            self.link.release()
+        self.path.touch()
+        try:
+            os.symlink(self.path, self.link_path)
+        except FileExistsError:  # another one was faster
+            yield False
+            return
+        except OSError as error:
+            self._explain(error)
+        self._begin_to_live()
+        try:
+            yield True
+        finally:
+            self._release()
+
+    def has_holder(self) -> bool:
+        deadline = time.monotonic() + EXPIRY_S
+        seen = None
+        while time.monotonic() < deadline and self.link_path.is_symlink():
+            with suppress(OSError):  # it is just being released
+                last = self.path.stat().st_mtime_ns
+                if seen not in (None, last):
+                    return True
+                seen = last
+            time.sleep(EXPIRY_S / 30)
+        return False
+
     def _acquire(self) -> None:
         """
         Raises:
@@ -98,20 +176,28 @@ class _Link:
         try:
             self.link.acquire()
         except OSError as error:
-            if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
-                raise
-            raise UserError(
-                f"{self.path.parent} is on a network file system "
-                f"({network_file_system(self.path)}) without links, so nothing there can be "
-                "locked: set record.table and hydra.sweep.dir to places on another one"
-            ) from error
+            self._explain(error)
+        self._begin_to_live()
+
+    def _explain(self, error: OSError) -> NoReturn:
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+            raise error
+        raise UserError(
+            f"{self.path.parent} is on a network file system "
+            f"({network_file_system(self.path)}) without links, so nothing there can be "
+            "locked: set record.table and hydra.sweep.dir to places on another one"
+        ) from error
+
+    def _begin_to_live(self) -> None:
         self.released = threading.Event()
         threading.Thread(target=self._live, args=(self.released,), daemon=True).start()
 
     def _live(self, released: threading.Event) -> None:
         while not released.wait(EXPIRY_S / 6):
-            os.utime(self.path)
+            with suppress(OSError):  # its folder may have been removed, or not be reached just now
+                os.utime(self.path)
 
     def _release(self) -> None:
         self.released.set()
-        self.link.release()
+        with suppress(RuntimeError):  # this process was asleep, and taken for dead
+            self.link.release()

@@ -37,6 +37,7 @@ def without_credentials(url: str) -> str:
     where, _, options = rest.partition("?")
     place = where if _is_file(url) else where.rpartition("@")[2]
     is_plain = "@" not in options and (_is_file(url) or where.count("@") < 2)
+    is_plain = is_plain and not _lacks_host(url)
     if found and is_plain and re.fullmatch(r"[\w.+-]+ [\w.+:/-]*", f"{driver} {place}", re.ASCII):
         return f"{driver}://{place}"
     return f"{driver}://***" if found and re.fullmatch(r"[\w.+-]+", driver, re.ASCII) else "***"
@@ -97,10 +98,18 @@ def close() -> None:
 
 def _holds_credentials(url: str) -> bool:
     """A file's path may hold an @, and has options only after a question mark."""
+    if _lacks_host(url):
+        return True
     _, found, rest = url.partition("://")
     if not found:  # a slash that is missing is no reason to show what follows
         return re.match(r"\w[\w+.-]*:.*@", url) is not None
     return "?" in rest or ("@" in rest and not _is_file(url))
+
+
+def _lacks_host(url: str) -> bool:
+    """Whether what stands in the place of a port is none, but a password: `user:password/db`."""
+    found = re.match(r"\w[\w+.-]*://([^/?@\[]*)([/?][^@]*)?$", url)
+    return found is not None and re.search(r":(?!\d*$)", found[1]) is not None
 
 
 def _is_file(url: str) -> bool:
@@ -122,6 +131,8 @@ def _parts(url: str) -> tuple[str, str, str]:
     if "@" in options:  # the password may hold a question mark
         where = rest
     written = "" if _is_file(url) else where.rpartition("@")[0]
+    if _lacks_host(url):
+        written = re.split("[/?]", where)[0]
     return written, written.partition(":")[2], options
 
 

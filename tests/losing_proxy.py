@@ -23,6 +23,13 @@ class LosingProxy:
         self.is_cut.clear()
         self.is_answered, self.text = answer, text
 
+    def is_asked(self, message: bytes) -> bool:
+        return bool(self.text) and self.text in message
+
+    def is_answer(self, message: bytes) -> bool:
+        """Or the server's end of the line."""
+        return True
+
     def accept(self) -> None:
         while True:
             try:
@@ -36,13 +43,14 @@ class LosingProxy:
             while True:
                 for ready in select.select([client, server], [], [])[0]:
                     message = ready.recv(1 << 16)
-                    is_to_lose = ready is client and self.text and self.text in message
+                    is_to_lose = ready is client and self.is_asked(message)
                     if not message or (is_to_lose and not self.is_answered):
-                        self._note(bool(is_to_lose))
+                        self._note(is_to_lose)
                         return
                     (server if ready is client else client).sendall(message)
                     if is_to_lose:
-                        server.recv(1 << 16)
+                        while not self.is_answer(server.recv(1 << 16)):
+                            pass
                         self._note(True)
                         return
 
@@ -52,9 +60,28 @@ class LosingProxy:
             self.is_cut.set()
 
 
+class LosingCalls(LosingProxy):
+    """Of gRPC, of whose messages no text is known: told to lose any, it loses the next call."""
+
+    def is_asked(self, message: bytes) -> bool:
+        return bool(self.text) and _has_headers(message)
+
+    def is_answer(self, message: bytes) -> bool:
+        return not message or _has_headers(message)
+
+
+def _has_headers(message: bytes) -> bool:
+    """Whether one of these frames of HTTP/2 begins a call, or its answer."""
+    while len(message) >= 9:
+        if message[3] == 1:
+            return True
+        message = message[9 + int.from_bytes(message[:3]) :]
+    return False
+
+
 @contextmanager
-def losing_proxy(server_port: int) -> Iterator[LosingProxy]:
-    proxy = LosingProxy(server_port)
+def losing_proxy(server_port: int, kind: type[LosingProxy] = LosingProxy) -> Iterator[LosingProxy]:
+    proxy = kind(server_port)
     thread = threading.Thread(target=proxy.accept, daemon=True)
     thread.start()
     try:

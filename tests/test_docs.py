@@ -26,6 +26,7 @@ THE_SUITE = "these very tests"
 OF_A_SHELL = "is for the reader's own shell"
 NEEDS_GPUS = "needs GPUs; tests/test_search_gpus.py has it with stubs of them"
 ELSEWHERE = "tests/test_search_elsewhere.py and tests/test_search_clusters.py do so"
+BY_PROXY = "tests/test_storage_proxy.py does so"
 NOT_RUN = {
     "python3 -m venv --without-pip .venv && python3 -m pip --python .venv install -q -e . "
     "&& .venv/bin/python -m mnist_sweep": INSTALLS,
@@ -62,6 +63,13 @@ NOT_RUN = {
     "mlflow ui": SERVES,
     "MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri outputs/mlruns": SERVES,
     "optuna-dashboard multirun/arch_20000/study.journal": SERVES,
+    "python -m mnist_sweep.sweep serve --storage postgresql+psycopg://user@host/database": SERVES,
+    "python -m mnist_sweep -m sweep=arch_20k hydra.sweeper.storage=grpc://localhost:13000": (
+        BY_PROXY
+    ),
+    "python -m mnist_sweep.sweep status multirun/arch_20000 --storage grpc://localhost:13000": (
+        BY_PROXY
+    ),
     "python -m mnist_sweep -m sweep=arch_20k "
     "hydra/launcher=submitit_local hydra.sweeper.n_jobs=2": ELSEWHERE,
     "python -m mnist_sweep -m sweep=arch_20k "

@@ -137,6 +137,29 @@ def test_a_search_on_a_full_disk_ends_in_one_line_and_goes_on_with_room(
     assert (table.status == "completed").sum() >= 1
 
 
+def test_a_database_in_a_file_whose_disk_is_full_is_said_at_once(
+    disk: Path, tmp_path: Path
+) -> None:
+    """It is no lost connection, which would be waited for."""
+    search = [*TINY, "-m", "hydra/sweeper=search", "hydra.sweeper.study_name=s"]
+    search += ["model=ds_cnn_v3_code", "hydra.sweeper.n_jobs=1", "optimizer.lr=interval(0.01,0.02)"]
+    search += [
+        f"hydra.sweeper.storage=sqlite:///{disk}/study.db",
+        "hydra.sweeper.storage_wait_s=600",
+    ]
+    cli = cli_in(tmp_path)
+    assert cli(*search, "hydra.sweeper.n_trials=1").returncode == 0
+    filler = fill(disk)
+    done = cli(*search, "hydra.sweeper.n_trials=50")
+    assert_one_line(done, 1, f"hydra.sweeper.storage=sqlite:///{disk}/study.db cannot", "is full")
+    assert "lost the connection" not in done.stdout
+    filler.unlink()
+    done = cli(*search, "hydra.sweeper.n_trials=2")
+    assert done.returncode == 0, done.stderr
+    own = pd.read_csv(tmp_path / "multirun" / "s" / "results.csv")
+    assert own.run_id.is_unique and (own.status == "completed").sum() == 2
+
+
 def with_full_output(folder: Path, module: str, *arguments: str) -> Done:
     """The command with `> /dev/full`."""
     with NamedTemporaryFile("r") as stderr:

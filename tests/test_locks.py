@@ -13,6 +13,7 @@ import pytest
 from mnist_sweep import locks
 from mnist_sweep.errors import UserError
 from mnist_sweep.locks import Lock, network_file_system
+from mnist_sweep.runs.directory import check_free, held
 from mnist_sweep.runs.table import ResultsTable
 from mnist_sweep.search.study.journal import JournalFile
 from mnist_sweep.search.study.storage import open_storage
@@ -102,8 +103,10 @@ HOLDER = """
 import sys, time
 from pathlib import Path
 from mnist_sweep import locks
+from mnist_sweep.runs.directory import held
 locks.EXPIRY_S = 3
-with locks.Lock(Path(sys.argv[1]))():
+path = Path(sys.argv[1])
+with held(path) if path.is_dir() else locks.Lock(path)():
     print("held", flush=True)
     time.sleep(600)
 """
@@ -113,10 +116,7 @@ def test_who_holds_a_lock_and_is_killed_blocks_others_for_its_expiry_at_most(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / ".results.csv.lock"
-    holder = subprocess.Popen(
-        [sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True
-    )
-    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+    holder = holding(path)
     monkeypatch.setattr(locks, "EXPIRY_S", 3)
     waiter = multiprocessing.get_context("fork").Process(target=take, args=(path,))
     waiter.start()
@@ -129,6 +129,34 @@ def test_who_holds_a_lock_and_is_killed_blocks_others_for_its_expiry_at_most(
     lock = Lock(path)
     with lock(), lock():  # it may be taken twice by its holder
         pass
+
+
+def holding(path: Path) -> "subprocess.Popen[str]":
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(path)], stdout=subprocess.PIPE, text=True
+    )
+    assert holder.stdout is not None and holder.stdout.readline() == "held\n"
+    return holder
+
+
+def test_a_run_directory_is_one_runs_until_that_is_over_or_killed(
+    tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    holder = holding(tmp_path)
+    monkeypatch.setattr(locks, "EXPIRY_S", 3)
+    files = sorted(tmp_path.iterdir())
+    assert locks.has_someone_in(tmp_path)
+    for attempt in (check_free, lambda path: held(path).__enter__()):
+        with pytest.raises(UserError, match="a run is under way there"):
+            attempt(tmp_path)
+    assert sorted(tmp_path.iterdir()) == files
+    holder.kill()
+    holder.wait()
+    assert not locks.has_someone_in(tmp_path)
+    with held(tmp_path):
+        pass
+    assert not locks.has_someone_in(tmp_path) and not locks.has_someone_in(tmp_path / "none")
+    check_free(tmp_path)
 
 
 def take(path: Path) -> None:

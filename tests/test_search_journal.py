@@ -21,6 +21,7 @@ from optuna.storages.journal import (
 from mnist_sweep.search.study.journal import BLOCK, JournalFile
 from mnist_sweep.search.study.storage import open_storage
 from tests.books import check_books
+from tests.conftest import TINY, cli_in
 from tests.searches import LR, Search, search, wait_until
 
 __all__ = ["search"]
@@ -141,3 +142,34 @@ def test_it_is_read_in_pieces_whatever_the_length_of_its_lines(tmp_path: Path) -
         assert list(reader.read_logs(number + 1)) == []
         assert list(JournalFile(writer.path).read_logs(0)) == logs[: number + 1]
     assert list(reader.read_logs(2)) == logs[2:]
+
+
+def test_a_study_that_lost_trials_is_refused_by_all_who_open_it(search: Search) -> None:
+    """Cut within its first trial, its second one, or replaced by that of another search."""
+    search.arguments = [LR, "hydra.sweeper.n_trials=2", "hydra.sweeper.n_jobs=1"]
+    search.run()
+    cli, whole = cli_in(search.folder), search.journal.read_bytes()
+    table = (search.sweep_dir / "results.csv").read_bytes()
+    lines = whole.splitlines(keepends=True)
+    begins = [n for n, line in enumerate(lines) if json.loads(line)["op_code"] == 4]
+    for left in (whole[:200], b"".join(lines[: begins[1]]), lines[0]):
+        search.journal.write_bytes(left)
+        for done in (
+            cli("status", module="mnist_sweep.sweep"),
+            cli("parallel", module="mnist_sweep.report"),
+            cli(
+                "-m",
+                "hydra/sweeper=search",
+                "hydra.sweeper.study_name=s",
+                *TINY,
+                "model=ds_cnn_v3_code",
+                "trainer.epochs=1",
+                *search.arguments,
+            ),
+        ):
+            assert done.returncode == 2 and done.stderr.count("\n") == 1, done
+            assert "the search's table has trial 1: the study was cut short" in done.stderr, done
+    search.journal.write_bytes(whole)
+    search.run("hydra.sweeper.n_trials=3")
+    assert (search.sweep_dir / "results.csv").read_bytes().startswith(table)
+    check_books(search, 3)

@@ -14,10 +14,11 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from mnist_sweep.search.study.lasting import LastingStorage, Patience, StorageLostError
+from mnist_sweep.search.study.lasting import LastingStorage, Patience, StorageFailureError
 from mnist_sweep.search.study.storage import open_storage
-from tests.losing_proxy import LosingProxy, losing_proxy
+from tests.losing_proxy import LosingCalls, LosingProxy, losing_proxy
 from tests.postgres import IN_URL, Server, new_database, running_server
+from tests.served import served
 
 LR = FloatDistribution(0.0, 1.0)
 
@@ -31,21 +32,23 @@ def server() -> Iterator[Server]:
 class Cut:
     """A study through a line that breaks when told to, and its storage without one."""
 
-    def __init__(self, proxy: LosingProxy, url: str, folder: Path, port: int) -> None:
+    def __init__(self, proxy: LosingProxy, url: str, whole: str, folder: Path) -> None:
+        """url: of the storage by that line. whole: of the same by another one."""
         self.proxy = proxy
         self.said: list[str] = []
         self.patience = Patience(60, self.said.append)
-        storage = open_storage(url.replace(f":{port}/", f":{proxy.port}/"), folder)
+        storage = open_storage(url, folder)
         assert isinstance(storage, LastingStorage)
         self.storage = storage
-        self.study = optuna.create_study(study_name="s", storage=storage, direction="maximize")
-        self.study_id = storage.get_study_id_from_name("s")
+        self.study = optuna.create_study(storage=storage, direction="maximize")
+        self.study_id = self.study._study_id
         self.ready = self.new_trial()
         self.waiting = storage.create_new_trial(
             self.study_id, create_trial(state=TrialState.WAITING)
         )
         storage.patience = self.patience
-        self.whole = optuna.load_study(study_name="s", storage=open_storage(url, folder))
+        name = self.study.study_name
+        self.whole = optuna.load_study(study_name=name, storage=open_storage(whole, folder))
 
     def new_trial(self) -> int:
         return self.storage.create_new_trial(self.study_id)
@@ -58,7 +61,11 @@ class Cut:
 def cut(server: Server, tmp_path: Path) -> Iterator[Cut]:
     url = new_database(server.port)
     with losing_proxy(server.port) as proxy:
-        yield Cut(proxy, url, tmp_path, server.port)
+        yield Cut(proxy, by(proxy, url, server), url, tmp_path)
+
+
+def by(proxy: LosingProxy, url: str, server: Server) -> str:
+    return url.replace(f":{server.port}/", f":{proxy.port}/")
 
 
 def state_and_values(storage: BaseStorage, cut: Cut) -> None:
@@ -125,11 +132,47 @@ def test_a_write_whose_commit_is_cut_is_there_once(
     answer: bool,
 ) -> None:
     cut.proxy.lose(b"COMMIT", answer=answer)
+    check_write(cut, write, found, expected)
+
+
+def check_write(
+    cut: Cut,
+    write: Callable[[BaseStorage, Cut], None],
+    found: Callable[[Cut], object],
+    expected: object,
+) -> None:
+    """Of a line that is about to be cut."""
     write(cut.storage, cut)
-    assert cut.proxy.is_cut.is_set()
-    assert found(cut) == expected
+    assert cut.proxy.is_cut.is_set(), write.__name__
+    assert found(cut) == expected, write.__name__
     [line] = cut.said
     assert line.startswith("storage lost the connection (") and "waiting, 60 s at most" in line
+
+
+@pytest.mark.parametrize("answer", [False, True], ids=["not done", "done, not answered"])
+def test_a_write_whose_call_to_a_grpc_proxy_is_cut_is_there_once(
+    tmp_path: Path, answer: bool
+) -> None:
+    with served(f"sqlite:///{tmp_path}/study.db") as whole:
+        port = int(whole.rpartition(":")[2])
+        with losing_proxy(port, LosingCalls) as proxy:
+            for write, found, expected in WRITES:
+                cut = Cut(proxy, f"grpc://127.0.0.1:{proxy.port}", whole, tmp_path)
+                proxy.lose(b"any", answer=answer)
+                check_write(cut, write, found, expected)
+
+
+@pytest.mark.parametrize("answer", [False, True], ids=["not done", "done, not answered"])
+def test_a_write_whose_commit_is_cut_behind_a_grpc_proxy_is_there_once(
+    server: Server, tmp_path: Path, answer: bool
+) -> None:
+    url = new_database(server.port)
+    with losing_proxy(server.port) as proxy, served(by(proxy, url, server)) as grpc_url:
+        for write, found, expected in WRITES:
+            cut = Cut(proxy, grpc_url, url, tmp_path)
+            proxy.lose(b"COMMIT", answer=answer)
+            check_write(cut, write, found, expected)
+            assert IN_URL not in cut.said[0]
 
 
 @pytest.mark.parametrize("answer", [False, True])
@@ -180,14 +223,14 @@ def test_another_thread_does_not_wait(cut: Cut) -> None:
     thread = threading.Thread(target=write)
     thread.start()
     thread.join()
-    assert len(errors) == 1 and not isinstance(errors[0], StorageLostError)
+    assert len(errors) == 1 and not isinstance(errors[0], StorageFailureError)
     assert not cut.said
 
 
 def test_once_patience_has_ended_nothing_waits(cut: Cut) -> None:
     cut.patience.end()
     cut.proxy.lose(b"COMMIT", answer=False)
-    with pytest.raises(StorageLostError):
+    with pytest.raises(StorageFailureError):
         cut.new_trial()
     assert not cut.said
 

@@ -1,7 +1,5 @@
 """Whose a run directory is: one run's, from its start on; no other may write over what it left."""
 
-import fcntl
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +8,7 @@ from typing import Any
 from mnist_sweep.config import NotIn, resolved
 from mnist_sweep.errors import UserError
 from mnist_sweep.identity import differing, keys
+from mnist_sweep.locks import alone_in, has_someone_in
 from mnist_sweep.paths import RESULT
 from mnist_sweep.runs.record import read_result
 from mnist_sweep.runs.saved import read_config
@@ -25,35 +24,10 @@ def held(run_dir: Path) -> Iterator[None]:
     Raises:
         UserError: another process trains there.
     """
-    handle = os.open(run_dir, os.O_RDONLY)
-    try:
-        if not _locks(handle):
+    with alone_in(run_dir) as is_alone:
+        if not is_alone:
             raise _under_way(run_dir)
         yield
-    finally:
-        os.close(handle)
-
-
-def is_held(run_dir: Path) -> bool:
-    """Whether a process trains there."""
-    try:
-        handle = os.open(run_dir, os.O_RDONLY)
-    except OSError:  # it is not there, or not to be looked into
-        return False
-    try:
-        return not _locks(handle)
-    finally:
-        os.close(handle)
-
-
-def _locks(handle: int) -> bool:
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system that knows no locks
-        pass
-    return True
 
 
 def check_free(run_dir: Path, config: Mapping[str, Any] | None = None) -> None:
@@ -63,7 +37,7 @@ def check_free(run_dir: Path, config: Mapping[str, Any] | None = None) -> None:
     Raises:
         UserError: the directory is another run's, or that of a run that came to its end.
     """
-    if is_held(run_dir):
+    if has_someone_in(run_dir):
         raise _under_way(run_dir)
     if not (run_dir / RESULT).exists():  # no more than the rest of a run that has no row
         return

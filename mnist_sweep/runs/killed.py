@@ -15,6 +15,7 @@ from omegaconf import OmegaConf
 from mnist_sweep.config import resolved, unchecked
 from mnist_sweep.experiment import build_model
 from mnist_sweep.identity import config_hash
+from mnist_sweep.locks import has_someone_in
 from mnist_sweep.paths import (
     RESULT,
     RESULTS_TABLE,
@@ -24,7 +25,6 @@ from mnist_sweep.paths import (
     SO_FAR,
 )
 from mnist_sweep.profile import profile
-from mnist_sweep.runs.directory import is_held
 from mnist_sweep.runs.history import read_history
 from mnist_sweep.runs.provenance import new_record
 from mnist_sweep.runs.record import RunRecord, read_result, write_result
@@ -48,10 +48,10 @@ def leave_rows(sweep_dir: Path, since: float) -> None:
         run_dir = config.parents[1]
         if config.stat().st_mtime < since - 1:  # file systems count coarsely
             continue
-        while is_held(run_dir) and time.monotonic() < deadline:
+        while has_someone_in(run_dir) and time.monotonic() < deadline:
             time.sleep(0.05)
         has_begun = any((run_dir / name).exists() for name in (RESULT, SO_FAR))
-        if has_begun and not is_held(run_dir):
+        if has_begun and not has_someone_in(run_dir):
             _leave_row(run_dir, sweep_dir)
 
 

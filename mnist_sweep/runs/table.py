@@ -220,3 +220,11 @@ class ResultsTable:
             f"record.table={self.path} cannot be read ({error}): {error.remedy}, or make it again "
             f"with python -m mnist_sweep.report rebuild outputs multirun --table {self.path}"
         )
+
+
+def readable_rows(path: Path) -> list[dict[str, str]]:
+    """As `ResultsTable.rows`; of a table that cannot be read, none."""
+    try:
+        return ResultsTable(path).rows()
+    except UnreadableTableError:
+        return []

@@ -11,10 +11,11 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_sweep.data import find
-from mnist_sweep.paths import SWEEP_CONFIG
+from mnist_sweep.paths import RESULTS_TABLE, SWEEP_CONFIG
 from mnist_sweep.runs.console import warn
 from mnist_sweep.runs.provenance import code_of
 from mnist_sweep.runs.surroundings import Surroundings
+from mnist_sweep.runs.table import readable_rows
 from mnist_sweep.search.checks import check_sweep, doubts
 from mnist_sweep.search.classes import construct
 from mnist_sweep.search.controller import Controller
@@ -34,7 +35,7 @@ from mnist_sweep.search.points.wording import bare_key
 from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.lasting import LastingStorage, Patience
 from mnist_sweep.search.study.ledger import Ledger
-from mnist_sweep.search.study.opening import in_common, open_study
+from mnist_sweep.search.study.opening import check_whole, in_common, open_study
 from mnist_sweep.search.study.origin import Origin, note_origin
 from mnist_sweep.search.study.storage import open_storage
 from mnist_sweep.search.trials.layout import Layout
@@ -85,8 +86,10 @@ def make_controller(
     pruner = make_pruner(settings)
     make_sampler(settings, candidates, 0)  # what is wrong with it is said before there is a study
     shared = in_common(settings, candidates.base, space.describe())
+    recorded = readable_rows(sweep_dir / RESULTS_TABLE)
     storage = open_storage(settings.storage, sweep_dir)
     study = open_study(name, storage, settings, shared)
+    check_whole(study, recorded)
     if not study.get_trials(deepcopy=False):
         layout.check_own(name)
     origin = Origin.of(code, candidates.choices())

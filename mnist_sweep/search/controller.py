@@ -19,7 +19,7 @@ from mnist_sweep.search.interrupts import Interrupts
 from mnist_sweep.search.points.proposing import Accepted, Proposer, Rejected
 from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.attributes import is_finished
-from mnist_sweep.search.study.lasting import Patience, StorageLostError
+from mnist_sweep.search.study.lasting import Patience, StorageFailureError
 from mnist_sweep.search.study.ledger import Ledger
 from mnist_sweep.search.study.requests import Requests
 from mnist_sweep.search.trials.lifecycle import Lifecycle, Verdict
@@ -67,7 +67,7 @@ class Controller:
         self.failures = failures
         self.progress = progress
         self.summary = summary
-        self.interrupts = Interrupts(self._say_stopping)
+        self.interrupts = Interrupts(self._say_stopping, patience.end)
         self.requests = Requests(ledger.study, ledger.leases.name)
         self.start = time.monotonic()
 
@@ -77,7 +77,7 @@ class Controller:
         Raises:
             UserError: no point fits the budget, or the study cannot be written.
             SearchFailedError: too many trials failed.
-            StorageLostError: the storage went away and did not come back in time.
+            StorageFailureError: the storage went away and did not come back in time, or refuses.
             SearchInterrupted: Ctrl-C; what was running is finished, or will be tried again.
         """
         with self.ledger, self.progress, self.interrupts:
@@ -92,14 +92,7 @@ class Controller:
                 self.recovery.recover()  # of a controller that was killed beside this one
                 self.recovery.write_rejected()
             except BaseException as error:
-                if isinstance(error, KeyboardInterrupt | StorageLostError):
-                    self.patience.end()
-                with suppress(StorageLostError):  # the next command on the study does it
-                    self._abandon_all()
-                if isinstance(error, KeyboardInterrupt):  # Ctrl-C or SIGTERM
-                    raise SearchInterrupted(
-                        "stopped at once; the same command goes on with the study"
-                    ) from error
+                self._abandon_after(error)
                 raise
             finally:
                 self.engine.close()
@@ -183,6 +176,25 @@ class Controller:
                 self.failures.count(verdict)
                 self.progress.ended(self.ledger.trials(), verdict.trial)
                 self.failures.check()
+
+    def _abandon_after(self, error: BaseException) -> None:
+        """
+        Raises:
+            SearchInterrupted: in the error's place, where that was Ctrl-C (or SIGTERM), or there is
+                one now.
+        """
+        try:
+            if isinstance(error, KeyboardInterrupt | StorageFailureError):
+                self.patience.end()
+            with suppress(StorageFailureError):  # the next command on the study does it
+                self._abandon_all()
+        except KeyboardInterrupt:
+            self.patience.end()
+            error = KeyboardInterrupt()
+        if isinstance(error, KeyboardInterrupt) or self.interrupts.is_over:
+            raise SearchInterrupted(
+                "stopped at once; the same command goes on with the study"
+            ) from error
 
     def _abandon_all(self) -> None:
         """Ends what runs, so that the next command on the study tries it again."""

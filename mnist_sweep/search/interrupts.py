@@ -7,11 +7,15 @@ from typing import Any
 
 
 class Interrupts:
-    """`with` it: SIGINT is taken so. on_first: called at the first one."""
+    """`with` it: SIGINT is taken so. on_first, on_second: called at the first and second one."""
 
-    def __init__(self, on_first: Callable[[], None]) -> None:
+    def __init__(self, on_first: Callable[[], None], on_second: Callable[[], None]) -> None:
         self.on_first = on_first
+        self.on_second = on_second
         self.is_stopping = False
+        self.is_over = False
+        """Whether there was a second one. What it raises is lost where Python raises nothing, such
+        as in the end of an object."""
         self.before: Any = None
 
     def __enter__(self) -> "Interrupts":
@@ -29,5 +33,7 @@ class Interrupts:
 
     def _on_interrupt(self, signum: int, frame: FrameType | None) -> None:
         if self.is_stopping:
+            self.is_over = True
+            self.on_second()
             raise KeyboardInterrupt
         self.stop()

@@ -18,7 +18,7 @@ from optuna.pruners import (
     ThresholdPruner,
 )
 from optuna.samplers import GridSampler
-from optuna.storages import JournalStorage, RDBStorage, _CachedStorage
+from optuna.storages import GrpcStorageProxy, JournalStorage, RDBStorage, _CachedStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.storages.journal._storage import JournalOperation
 from optuna.study import Study, StudyDirection
@@ -84,6 +84,10 @@ class Journal(JournalStorage):
             trials = known.of(states)
         return copy.deepcopy(trials) if deepcopy else trials
 
+    def delete_study(self, study_id: int) -> None:
+        super().delete_study(study_id)
+        self.known.pop(study_id, None)
+
 
 class CachedDatabase(_CachedStorage):
     """A database as `create_study` takes it, which reads only what is new in it; and its list of
@@ -106,6 +110,56 @@ class CachedDatabase(_CachedStorage):
             known.update(len(by_number), by_number.__getitem__)
             trials = known.of(states)
         return copy.deepcopy(trials) if deepcopy else trials
+
+    def delete_study(self, study_id: int) -> None:
+        super().delete_study(study_id)
+        self.known.pop(study_id, None)  # SQLite gives its number away again
+
+
+class CachedProxy(GrpcStorageProxy):
+    """A client of Optuna's gRPC proxy, over a channel of our own; and its list of all trials as
+    `Journal` has it."""
+
+    def __init__(self, channel: Any) -> None:
+        # Optuna's own makes a channel that waits for minutes before it connects anew.
+        from optuna.storages._grpc.auto_generated.api_pb2_grpc import StorageServiceStub
+        from optuna.storages._grpc.client import GrpcClientCache
+
+        self._channel = channel
+        self._stub = StorageServiceStub(channel)
+        self._cache = GrpcClientCache(self._stub)
+        self.known: defaultdict[int, _Known] = defaultdict(_Known)
+
+    def check(self, timeout_s: float) -> None:
+        """Asks for a study that is not there. Raises what the channel does where that is not the
+        answer."""
+        from grpc import RpcError, StatusCode
+        from optuna.storages._grpc.auto_generated.api_pb2 import GetStudyIdFromNameRequest
+
+        try:
+            request = GetStudyIdFromNameRequest(study_name="")
+            self._stub.GetStudyIdFromName(request, timeout=timeout_s)
+        except RpcError as error:
+            if error.code() is not StatusCode.NOT_FOUND:
+                raise
+
+    def get_all_trials(
+        self,
+        study_id: int,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+    ) -> list[FrozenTrial]:
+        with self._cache.lock:
+            self._cache._read_trials_from_remote_storage(study_id)
+            by_number = self._cache.studies[study_id].trials
+            known = self.known[study_id]
+            known.update(len(by_number), by_number.__getitem__)
+            trials = known.of(states)
+        return copy.deepcopy(trials) if deepcopy else trials
+
+    def delete_study(self, study_id: int) -> None:
+        super().delete_study(study_id)
+        self.known.pop(study_id, None)
 
 
 def suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:

@@ -11,6 +11,8 @@ from mnist_sweep.vault import hide
 
 PROGRAM = "python -m mnist_sweep.sweep"
 
+PORT = 13000  # Optuna's
+
 STATES = (
     *("completed", "pruned", "running", "waiting", "failed", "diverged", "interrupted"),
     *("infeasible", "duplicate"),
@@ -53,6 +55,15 @@ def make_parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--storage", metavar="URL", help="where the search is kept, if not in its directory"
         )
+    serve = commands.add_parser("serve", help="let machines that do not see a database use it")
+    serve.add_argument("--storage", metavar="URL", required=True, help="the database's")
+    serve.add_argument(
+        *("--host",),
+        default="localhost",
+        help="where it listens (default: localhost, which other machines cannot reach; it asks for "
+        "no password)",
+    )
+    serve.add_argument("--port", type=int, default=PORT, help=f"(default: {PORT})")
     return parser
 
 
@@ -63,6 +74,13 @@ def main() -> None:
 
         join(arguments.source, arguments.invitation)
         return
+    if arguments.storage:
+        hide(arguments.storage)
+    if arguments.command == "serve":
+        from mnist_sweep.sweep.serving import serve
+
+        serve(arguments.storage, arguments.host, arguments.port)
+        return
     # Here: --help and a mistyped command import no optuna.
     from mnist_sweep.sweep.explaining import explain
     from mnist_sweep.sweep.listing import show_trials
@@ -70,8 +88,6 @@ def main() -> None:
     from mnist_sweep.sweep.status import show_status
     from mnist_sweep.sweep.stopping import stop
 
-    if arguments.storage:
-        hide(arguments.storage)
     number = None
     if arguments.command == "explain":
         arguments.source, number = _named(arguments.trial)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from mnist_sweep.errors import UserError, did_you_mean
 from mnist_sweep.paths import JOURNAL, MULTIRUN, RESULTS_TABLE, SWEEP_CONFIG
-from mnist_sweep.runs.table import ResultsTable, UnreadableTableError
+from mnist_sweep.runs.table import readable_rows
 
 if TYPE_CHECKING:
     from optuna.study import Study
@@ -106,10 +106,7 @@ def _is_search(folder: Path) -> bool:
 
 
 def _study_name(folder: Path) -> str | None:
-    try:
-        rows = ResultsTable(folder / RESULTS_TABLE).rows()
-    except UnreadableTableError:  # whether a folder is a search is asked of many
-        return None
+    rows = readable_rows(folder / RESULTS_TABLE)
     return next((row["study"] for row in rows if row.get("study")), None)
 
 
@@ -137,8 +134,10 @@ def opened_study(folder: Path, url: str | None, *, to_write: bool = False) -> It
     import optuna
 
     from mnist_sweep.search.study.credentials import without_credentials
+    from mnist_sweep.search.study.opening import check_whole
     from mnist_sweep.search.study.storage import open_storage
 
+    recorded = readable_rows(folder / RESULTS_TABLE)
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     where = str(folder / JOURNAL) if url is None else without_credentials(url)
     with tempfile.TemporaryDirectory() as copy:
@@ -150,7 +149,7 @@ def opened_study(folder: Path, url: str | None, *, to_write: bool = False) -> It
                 )
             shutil.copyfile(where, Path(copy) / JOURNAL)
         try:
-            storage = open_storage(url, folder if to_write else Path(copy))
+            storage = open_storage(url, folder if to_write else Path(copy), "--storage")
             names = [study.study_name for study in storage.get_all_studies()]
             name = _study_name(folder) or of_last_command(folder, "study_name")
             name = name or next(iter(names), folder.name)
@@ -160,7 +159,7 @@ def opened_study(folder: Path, url: str | None, *, to_write: bool = False) -> It
                     "--storage the hydra.sweeper.storage of the search"
                 )
             study = optuna.load_study(study_name=name, storage=storage)
-            study.get_trials(deepcopy=False)  # what cannot be read is said here
+            check_whole(study, recorded)
         except UserError as error:
             raise UserError(str(error).replace(copy, str(folder))) from error
         except Exception as error:

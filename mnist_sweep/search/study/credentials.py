@@ -26,7 +26,7 @@ def hide_in_arguments(arguments: Sequence[str]) -> list[str]:
 def _hidden(argument: str) -> str:
     key, _, value = argument.partition("=")
     is_of_storage = re.match(r"[+~]*hydra\b", key) is not None or "storage" in argument
-    if argument.startswith("-") or not is_of_storage or not re.search(r":.*[@?]", value, re.S):
+    if argument.startswith("-") or not is_of_storage or not re.search(r":.*[@?:]", value, re.S):
         return argument
     try:
         return with_texts(argument, hide)

@@ -18,6 +18,8 @@ from mnist_sweep.search.optuna_private import NEWEST_OPERATION
 BLOCK = 1 << 20
 """Bytes that are read at once, so that a long study is not in memory twice."""
 
+ANEW = "put the whole one back, or begin a new study with another hydra.sweeper.study_name"
+
 SUFFIX = ".lock"
 """Of the link beside a journal by which Optuna's own writers keep each other out."""
 
@@ -125,7 +127,7 @@ def _decode(line: bytes, path: Path) -> dict[str, Any]:
             raise UserError(
                 f"hydra.sweeper.storage: {path} is damaged, or written by a newer Optuna than "
                 f"{__version__} (it has operation {operation}): pip install --upgrade optuna, or "
-                "move it away to begin a new study there"
+                f"{ANEW}"
             )
         if isinstance(log, dict) and type(operation) is int and operation >= 0:
             return log
@@ -133,5 +135,5 @@ def _decode(line: bytes, path: Path) -> dict[str, Any]:
         pass
     raise UserError(
         f"hydra.sweeper.storage: {path} is damaged (no journal of Optuna's at "
-        f"'{line[:40].decode(errors='replace').strip()}'): move it away to begin a new study there"
+        f"'{line[:40].decode(errors='replace').strip()}'): {ANEW}"
     )

@@ -1,9 +1,12 @@
-"""A database that may go away for a while: what it does not answer is asked again.
+"""A storage that may go away for a while: what it does not answer is asked again.
 
-Whether a connection was lost is said by SQLAlchemy's engine, where it is known. Optuna's storage
-takes some losses for invalid data, and asks again by itself, which could make a trial twice.
+Whether a connection was lost is said by SQLAlchemy's engine, or gRPC's channel, where it is known.
+Optuna's storage takes some losses for invalid data, and asks again by itself, which could make a
+trial twice.
 """
 
+import re
+import sqlite3
 import threading
 import time
 import uuid
@@ -32,27 +35,77 @@ BIRTH = "birth"
 Operation = TypeVar("Operation", bound=Callable[..., Any])
 
 
+LOST = "storage lost the connection"
+
+DISK_FULL = "53100"
+"""PostgreSQL's code."""
+
+
 class ConnectionLostError(Exception):
-    """In the driver's words. No error of SQLAlchemy's, which Optuna would take for another."""
+    """No error of SQLAlchemy's, which Optuna would take for another."""
+
+    def __init__(self, reason: str) -> None:
+        """reason: in the driver's words."""
+        super().__init__(f"{LOST} ({reason})")
+        self.reason = reason
 
 
-class StorageLostError(FailureError, StorageInternalError):
-    """The storage did not come back in time."""
+def reason_of(text: str) -> str | None:
+    """Of a ConnectionLostError that another process has put into words; None of another error."""
+    found = re.search(rf"{LOST} \((.*)\)", text)
+    return found and found[1]
 
 
-def name_losses(engine: Engine) -> None:
-    """From now on, a lost connection of the engine's is a ConnectionLostError."""
-    event.listen(engine, "handle_error", _raise_loss)
+class StorageFailureError(FailureError, StorageInternalError):
+    """The storage did not come back in time, or what is wrong with it is not mended by waiting."""
+
+    def __init__(self, reason: str, text: str) -> None:
+        super().__init__(text)
+        self.reason = reason
+
+    @classmethod
+    def lost(cls, url: str, reason: str, waited_s: float) -> "StorageFailureError":
+        return cls(
+            reason,
+            f"hydra.sweeper.storage={without_credentials(url)}: the connection was lost "
+            f"({reason}) and did not come back within hydra.sweeper.storage_wait_s="
+            f"{waited_s:g}; once it does, the same command goes on with the study",
+        )
+
+    @classmethod
+    def refused(cls, url: str, reason: str) -> "StorageFailureError":
+        return cls(
+            reason,
+            f"hydra.sweeper.storage={without_credentials(url)} cannot be read or written "
+            f"({reason[:160]}); once it can, the same command goes on with the study",
+        )
 
 
-def _raise_loss(context: ExceptionContext) -> None:
-    """Where the same operation may succeed later: the server is away, starting, full or busy."""
-    error = context.sqlalchemy_exception
-    if error is None or (context.is_pre_ping and context.is_disconnect):
-        return  # a Ctrl-C, after which no connection is used again; a pool that connects anew
-    if context.is_disconnect or isinstance(error, OperationalError | InterfaceError):
-        own = context.original_exception
-        raise ConnectionLostError(" ".join(str(own).split()) or type(own).__name__)
+def name_losses(engine: Engine, url: str) -> None:
+    """From now on, a lost connection of the engine's is a ConnectionLostError, and what cannot be
+    done, however long one waits, a StorageFailureError."""
+
+    def name_loss(context: ExceptionContext) -> None:
+        error = context.sqlalchemy_exception
+        if error is None or (context.is_pre_ping and context.is_disconnect):
+            return  # a Ctrl-C, after which no connection is used again; a pool that connects anew
+        if context.is_disconnect or isinstance(error, OperationalError | InterfaceError):
+            own = context.original_exception
+            reason = without_secrets(" ".join(str(own).split()), url) or type(own).__name__
+            if not context.is_disconnect and _stays(own):
+                raise StorageFailureError.refused(url, reason)
+            raise ConnectionLostError(reason[:120])
+
+    event.listen(engine, "handle_error", name_loss)
+
+
+def _stays(error: BaseException) -> bool:
+    """Whether the same operation will not succeed later: all that a server says that is away,
+    starting or busy is worth another attempt; of a file that it is locked, and no more."""
+    if isinstance(error, sqlite3.Error):
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+        return code not in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+    return DISK_FULL in (getattr(error, "sqlstate", None), getattr(error, "pgcode", None))
 
 
 @dataclass
@@ -90,7 +143,7 @@ class LastingStorage(BaseStorage):
     """
 
     def __init__(self, storage: BaseStorage, url: str) -> None:
-        """storage: of an engine that names its losses."""
+        """storage: one that names its losses."""
         self.storage = storage
         self.url = url
         self.patience: Patience | None = None
@@ -101,38 +154,27 @@ class LastingStorage(BaseStorage):
 
         Raises:
             StorageInternalError: the connection was lost, and this is not to wait.
-            StorageLostError: it did not come back in time.
+            StorageFailureError: it did not come back in time, or refuses.
         """
-        pause, deadline = SHORTEST_PAUSE_S, None
+        pause, begin = SHORTEST_PAUSE_S, None
         while True:
             try:
                 return operation()
             except ConnectionLostError as error:
-                reason = without_secrets(str(error), self.url)[:120]
                 is_main = threading.current_thread() is threading.main_thread()
                 if self.patience is None or not is_main:
-                    raise StorageInternalError(reason) from error
+                    raise StorageInternalError(error.reason) from error
                 limit_s = self.patience.limit_s
-                if deadline is None:
-                    deadline = time.monotonic() + limit_s
+                if begin is None:
+                    begin = time.monotonic()
                     if limit_s:
-                        self.patience.say(
-                            f"storage lost the connection ({reason}); waiting, {limit_s:g} s "
-                            "at most"
-                        )
-                left = deadline - time.monotonic()
+                        self.patience.say(f"{error}; waiting, {limit_s:g} s at most")
+                left = begin + limit_s - time.monotonic()
                 if left <= 0:
-                    raise self._given_up(reason, limit_s) from error
+                    raise StorageFailureError.lost(self.url, error.reason, limit_s) from error
                 time.sleep(min(pause, left))
                 pause = min(2 * pause, LONGEST_PAUSE_S)
                 operation = again or operation
-
-    def _given_up(self, reason: str, limit_s: float) -> StorageLostError:
-        return StorageLostError(
-            f"hydra.sweeper.storage={without_credentials(self.url)}: the connection was lost "
-            f"({reason}) and did not come back within hydra.sweeper.storage_wait_s="
-            f"{limit_s:g}; once it does, the same command goes on with the study"
-        )
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
         birth = uuid.uuid4().hex
