@@ -1,13 +1,19 @@
 """Searches on a real Ray cluster of two nodes, and on a real Slurm: nodes and jobs are lost."""
 
+import re
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
 from tests.books import check_books
-from tests.searches import LR, Search, search, wait_until
+from tests.postgres import free_port
+from tests.searches import LR, PATIENCE_S, Search, search, wait_until
 from tests.slurm import Slurm, running_slurm
 from tests.test_search_elsewhere import guests, no_guest_is_left, retries
 
@@ -41,6 +47,59 @@ def test_a_node_of_ray_is_lost_in_the_middle(cluster: Any, search: Search) -> No
     assert command.wait() == 0, command
     check_books(search, 8)
     assert len(retries(search)) == 1
+
+
+RAY_MISTAKES = {
+    "+hydra.launcher.bla=1": "hydra.launcher.bla: no such key",
+    "+hydra.launcher.ray.init.bla=1": "hydra.launcher.ray.init: Unknown keyword argument(s): bla",
+    "+hydra.launcher.ray.remote.bla=1": "hydra.launcher.ray.remote: Invalid option keyword bla",
+    "hydra.launcher.ray.remote.num_cpus=x": "hydra.launcher.ray.remote.num_cpus=x: ",
+    "hydra.launcher.ray.remote.num_cpus=99": "no node of the Ray cluster has more than 1",
+    "hydra.launcher.ray.remote.num_gpus=1": "hydra.launcher.ray.remote.num_gpus=1: ",
+    "hydra.launcher.ray.init.address=localhost:1": "no Ray cluster answers there",
+}
+
+
+def test_what_is_wrong_with_a_search_on_ray_is_one_line(cluster: Any, search: Search) -> None:
+    cluster.add_node(num_cpus=1)
+    cluster.add_node(num_cpus=1)
+    search.arguments = [LR, "hydra/launcher=ray", "hydra.sweeper.n_jobs=2"]
+    search.arguments += [f"hydra.launcher.ray.init.address={cluster.address}"]
+    for mistake, words in RAY_MISTAKES.items():
+        check_refused(search, mistake, words)
+
+
+def test_a_worker_that_ray_has_no_room_for_is_said_to_wait(cluster: Any, search: Search) -> None:
+    cluster.add_node(num_cpus=1)
+    search.arguments = [LR, "hydra/launcher=ray", "hydra.sweeper.n_jobs=2", SOME_SECONDS]
+    search.arguments += [f"hydra.launcher.ray.init.address={cluster.address}"]
+    command = search.run("hydra.sweeper.n_trials=4")
+    assert command.out.read_text().count("hydra.launcher.ray.remote.num_cpus=1: waiting") == 1
+    check_books(search, 4)
+
+
+def test_a_ray_of_another_version_is_refused(search: Search, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="ray is not installed")
+    start = "import ray; ray.__version__ = '2.50.0'; from ray.scripts.scripts import main; main()"
+    port = free_port()
+    head = [sys.executable, "-c", start, "start", "--head", "--block", f"--port={port}"]
+    log = tmp_path / "head.txt"
+    with log.open("wb") as output:
+        process = subprocess.Popen(head, stdout=output, stderr=output)
+    try:
+        wait_until(lambda: "Ray runtime started" in log.read_text())
+        search.arguments = [LR, "hydra/launcher=ray", "hydra.sweeper.n_jobs=2"]
+        address = f"hydra.launcher.ray.init.address=127.0.0.1:{port}"
+        check_refused(search, address, "Version mismatch")
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_S)
+
+
+def check_refused(search: Search, mistake: str, words: str) -> None:
+    command = search.run(mistake, code=2)
+    [line] = command.err.read_text().splitlines()
+    assert line.startswith("error: ") and words in line, line
 
 
 @pytest.fixture(scope="module")
@@ -107,3 +166,46 @@ def test_jobs_on_slurm_run_out_of_time_and_go_on(slurm: Slurm, on_slurm: Search)
     check_books(on_slurm, 2)
     assert all("time was up" in left.user_attrs["error"] for _, left in retries(on_slurm))
     assert retries(on_slurm)
+
+
+SLURM_MISTAKES = {
+    "hydra.launcher.partition=bla": "hydra.launcher.partition=bla: Slurm refuses that (invalid",
+    "hydra.launcher.gres=gpu:1": "hydra.launcher.gres=gpu:1: ",
+    "hydra.launcher.gpus_per_node=1": "hydra.launcher.gpus_per_node=1: ",
+    "hydra.launcher.mem_gb=1000": "hydra.launcher.mem_gb=1000: ",
+    "hydra.launcher.constraint=bla": "hydra.launcher.constraint=bla: ",
+    "hydra.launcher.nodes=0": "hydra.launcher.nodes=0: ",
+    "+hydra.launcher.additional_parameters={bla:1}": "additional_parameters={'bla': 1}: ",
+    "+hydra.launcher.parttion=main": "hydra.launcher.parttion: no such key",
+}
+
+
+def test_what_slurm_refuses_is_one_line(slurm: Slurm, on_slurm: Search) -> None:
+    for mistake, words in SLURM_MISTAKES.items():
+        check_refused(on_slurm, mistake, words)
+    assert not slurm.states()
+
+
+def test_a_slurm_that_does_not_answer_is_one_line(
+    on_slurm: Search, slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = (slurm.folder / "slurm.conf").read_text()
+    other = re.sub(r"SlurmctldPort=\d+", f"SlurmctldPort={free_port()}", settings)
+    (tmp_path / "slurm.conf").write_text(other)
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
+    check_refused(on_slurm, "seed=0", "no Slurm answers here")
+
+
+def test_jobs_that_slurm_will_never_begin_are_said_to_wait(slurm: Slurm, on_slurm: Search) -> None:
+    command = on_slurm.start("hydra.launcher.cpus_per_task=99")
+    command.wait_for_output("will never begin these jobs (PartitionConfig)")
+    assert "hydra.launcher.cpus_per_task=99" in command.out.read_text()
+    command.send(signal.SIGINT)
+    assert command.wait() == 130, command
+    assert not slurm.states()
+
+
+def test_jobs_on_slurm_with_a_wrong_python_say_so(slurm: Slurm, on_slurm: Search) -> None:
+    command = on_slurm.run("hydra.launcher.python=/no/such/python", code=1)
+    [line] = command.err.read_text().splitlines()
+    assert "all 2 workers have ended" in line and "/no/such/python: No such file" in line

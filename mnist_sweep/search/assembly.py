@@ -88,10 +88,12 @@ def make_controller(
     ledger = Ledger(study, settings.lease_s, settings.rungs)
     objectives = Objectives(settings.objective, settings.direction)
 
-    launcher = str(cfg.hydra.runtime.choices["hydra/launcher"])
-    engine = make_engine(num_workers, SweepContext(context, cfg), launcher, settings.lease_s)
-    threads = engine.threads if base.trainer.threads == "auto" else None
     progress = Progress(ledger, objectives, n_trials)
+    launcher = str(cfg.hydra.runtime.choices["hydra/launcher"])
+    engine = make_engine(
+        num_workers, SweepContext(context, cfg), launcher, settings.lease_s, progress.note
+    )
+    threads = engine.threads if base.trainer.threads == "auto" else None
     if num_workers == 0:
         join = shlex.join(["python", "-m", "mnist_sweep.sweep", "join", str(sweep_dir)])
         progress.note(f"workers none of its own; each that joins it: {join}")

@@ -3,7 +3,7 @@
 import selectors
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
@@ -21,8 +21,11 @@ from mnist_sweep.search.launching.staff import Staff
 BEATS = 4
 """That a worker makes in the time after which its silence means that it is dead."""
 
-LOOK_S = 1.0
-"""How often it is looked for silent workers, and for those that are still to come."""
+LOOK_S = 5.0
+"""How often the staff is asked for workers that are still to come."""
+
+MOST_DELAYS = 10
+"""Reasons why workers have not come that are shown."""
 
 
 @dataclass(eq=False)
@@ -52,13 +55,28 @@ class Crew(Team[_Guest]):
 
     death = "lost"
 
-    def __init__(self, size: int, context: SweepContext, staff: Staff, *, lease_s: float) -> None:
-        """size: workers to be started. lease_s: one that is silent for this long is dead."""
+    def __init__(
+        self,
+        size: int,
+        context: SweepContext,
+        staff: Staff,
+        *,
+        lease_s: float,
+        note: Callable[[str], None],
+    ) -> None:
+        """size: workers to be started. lease_s: one that is silent for this long is dead. note:
+        shows a line."""
         super().__init__()
         self.size = size
         self.context = context
         self.staff = staff
         self.lease_s = lease_s
+        self.note = note
+        self.looked = 0.0
+        self.delays: set[str] = set()
+        """That have been shown."""
+        self.come: set[tuple[str, int]] = set()
+        """Host and process of each worker that has joined."""
         self.threads = staff.threads
         self.sweep_dir = Path(context.config.hydra.sweep.dir).absolute()
         self.door: Door | None = None
@@ -70,6 +88,7 @@ class Crew(Team[_Guest]):
     def open(self) -> None:
         self.door = Door(self.sweep_dir, self._on_guest)
         self.staff.start(self.size, self.sweep_dir)
+        self.looked = time.monotonic()
 
     def _on_guest(self, pipe: Connection) -> None:
         """In a thread of its own."""
@@ -100,9 +119,19 @@ class Crew(Team[_Guest]):
         Raises:
             FailureError: there is no worker, and none will come.
         """
+        if time.monotonic() - self.looked > LOOK_S:
+            self._ask_staff()
+            self.looked = time.monotonic()
+        return self._silenced() or super().next(timeout, on_epoch)
+
+    def _ask_staff(self) -> None:
         if not self.workers and (problem := self.staff.problem()) is not None:
             raise FailureError(problem)
-        return self._silenced() or super().next(timeout, on_epoch)
+        if len(self.come) < self.size:
+            for delay in self.staff.delays():
+                if delay not in self.delays and len(self.delays) < MOST_DELAYS:
+                    self.delays.add(delay)
+                    self.note(f"workers {delay}")
 
     def _silenced(self) -> Ended | None:
         """The job of a worker that has not been heard of for a whole lease."""
@@ -132,6 +161,7 @@ class Crew(Team[_Guest]):
             while self.bell.poll():
                 self.bell.recv_bytes()
         for guest in arrived:
+            self.come.add((guest.hello.host, guest.hello.pid))
             self._join(guest)
 
     def _hear(self, worker: _Guest, on_epoch: OnEpoch) -> Ended | None:

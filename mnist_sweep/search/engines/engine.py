@@ -1,5 +1,6 @@
 """What a search asks of whatever trains its runs, and which engine it gets."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from omegaconf import OmegaConf
@@ -57,18 +58,22 @@ class Engine(Protocol):
 
 
 def make_engine(
-    n_jobs: int, context: SweepContext, launcher: str = "basic", lease_s: float = 60.0
+    n_jobs: int,
+    context: SweepContext,
+    launcher: str = "basic",
+    lease_s: float = 60.0,
+    note: Callable[[str], None] = print,
 ) -> Engine:
     """The engine for so many runs at once, with its workers where Hydra's launcher of this name has
     them; with 0, for as many as join it. lease_s: a worker elsewhere that is silent for this long
-    is dead."""
+    is dead. note: shows a line on workers that do not come."""
     if n_jobs == 0:
-        return Crew(0, context, Nobody(), lease_s=lease_s)
+        return Crew(0, context, Nobody(), lease_s=lease_s, note=note)
     if launcher in STAFFED:
         settings = OmegaConf.to_container(context.config.hydra.launcher, resolve=True)
         assert isinstance(settings, dict)
         own = {str(key): value for key, value in settings.items() if key != "_target_"}
-        return Crew(n_jobs, context, make_staff(launcher, own), lease_s=lease_s)
+        return Crew(n_jobs, context, make_staff(launcher, own), lease_s=lease_s, note=note)
     if n_jobs == 1 and launcher == "basic":
         return Inline(context)
     return Pool(n_jobs, context)

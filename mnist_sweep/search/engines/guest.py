@@ -143,6 +143,7 @@ class Guest:
 
     def _join(self) -> tuple[Connection, Welcome]:
         deadline = time.monotonic() + self.wait_s
+        is_said = False
         while True:
             try:
                 pipe = Invitation.read(self.sweep_dir).dial()
@@ -156,6 +157,9 @@ class Guest:
                         f"{self._name()}: the search in {self.sweep_dir} was not reached within "
                         f"{self.wait_s:g} s ({error}): start it again, with the same command"
                     ) from error
+                if not is_said:  # to whoever has started it
+                    print(f"waiting: {socket.gethostname()}: {error}", file=sys.stderr, flush=True)
+                    is_said = True
                 time.sleep(PAUSE_S)
                 continue
             if isinstance(answer, Refusal):
