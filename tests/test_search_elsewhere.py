@@ -261,3 +261,19 @@ def test_workers_that_have_all_ended_say_why(search: Search) -> None:
     command = search.run(LR, LOCAL, "hydra.sweeper.n_trials=4", code=1)
     assert "import of mnist_sweep halted" in command.err.read_text().splitlines()[-1]
     assert command.err.read_text().count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+def test_nothing_is_left_running_of_a_search_that_is_ended(
+    search: Search, how: signal.Signals
+) -> None:
+    """SIGHUP is that the terminal was closed."""
+    command = start_at_gate(search, 2, 3, LOCAL)
+    started = command.tree()
+    command.send(how)
+    assert command.wait() == 130, command
+    wait_until(lambda: all(map(is_gone, started)) and not guests(search))
+    search.open_gate()
+    search.run()
+    check_books(search, 3)
