@@ -10,7 +10,7 @@ import pytest
 
 from tests.books import check_books
 from tests.postgres import free_port
-from tests.searches import LR, Search, check_refused, search, wait_until
+from tests.searches import LR, Search, check_refused, search, start_at_gate, wait_until
 from tests.slurm import Slurm, running_slurm
 from tests.test_search_elsewhere import guests, no_guest_is_left, retries
 
@@ -77,14 +77,24 @@ def test_a_job_on_slurm_that_is_preempted_is_queued_again(slurm: Slurm, on_slurm
 
 
 def test_jobs_on_slurm_run_out_of_time_and_go_on(slurm: Slurm, on_slurm: Search) -> None:
-    on_slurm.run(
-        "trainer.epochs=250",
-        *("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=20"),
-        "hydra.sweeper.n_trials=2",
+    """The trials are held up until both jobs are told that their time is up, however fast or busy
+    the machine is."""
+    command = start_at_gate(
+        on_slurm,
+        *(2, 2, "hydra/launcher=submitit_slurm", "trainer.epochs=20"),
+        *("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=30"),
     )
+    wait_until(lambda: len(told_of_their_time(on_slurm)) == 2, command)
+    on_slurm.open_gate()
+    assert command.wait() == 0, command
     check_books(on_slurm, 2)
     assert all("time was up" in left.user_attrs["error"] for _, left in retries(on_slurm))
-    assert retries(on_slurm)
+    assert len(retries(on_slurm)) >= 2
+
+
+def told_of_their_time(search: Search) -> list[Path]:
+    logs = search.sweep_dir.glob(".submitit/*/*_log.*")
+    return [path for path in logs if "Caught signal" in path.read_text()]
 
 
 SLURM_MISTAKES = {
