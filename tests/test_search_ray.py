@@ -1,5 +1,6 @@
 """Searches on a real Ray cluster of this machine: a node is lost, workers are refused or wait."""
 
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -71,9 +72,12 @@ def test_a_worker_that_ray_has_no_room_for_is_said_to_wait(cluster: Any, search:
     cluster.add_node(num_cpus=1)
     search.arguments = [LR, "hydra/launcher=ray", "hydra.sweeper.n_jobs=2", SOME_SECONDS]
     search.arguments += [f"hydra.launcher.ray.init.address={cluster.address}"]
-    command = search.run("hydra.sweeper.n_trials=4")
-    assert command.out.read_text().count("hydra.launcher.ray.remote.num_cpus=1: waiting") == 1
-    check_books(search, 4)
+    command = search.start("hydra.sweeper.n_trials=60")
+    command.wait_for_output("Ray has no node with hydra.launcher.ray.remote.num_cpus=1 free")
+    wait_until(lambda: search.finished(), command)
+    command.send(signal.SIGTERM)
+    assert command.wait() == 130, command
+    assert command.out.read_text().count("Ray has no node with") == 1
 
 
 @pytest.mark.slow

@@ -4,6 +4,7 @@ import logging
 import os
 import socket
 import subprocess
+import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -19,6 +20,9 @@ HANDED_DOWN = ("PYTHONPATH", "MNIST_SWEEP_DATA", "MNIST_SWEEP_TARGETS")
 
 MOST_LINES = 100
 """Of a worker's standard error that are kept."""
+
+PATIENCE_S = 20.0
+"""Time in which an actor has begun, where there is room for it."""
 
 GRACE_S = 15.0
 """Time that workers have to end by themselves."""
@@ -67,6 +71,7 @@ class RayActors:
                 raise UserError(f"{_key(name)}={amount}: give a number of at least 0")
         self.actors: list[Any] = []
         self.work: list[Any] = []
+        self.begun = 0.0
         self.asked: dict[Any, Any] = {}
         """Actor -> the answer that is to come, to whether its worker has a complaint."""
 
@@ -89,6 +94,7 @@ class RayActors:
         except (TypeError, ValueError) as error:
             reason = " ".join(str(error).partition(" Valid ones are")[0].split())
             raise UserError(f"hydra.launcher.ray.remote: {reason}") from error
+        self.begun = time.monotonic()
         self.work = [actor.work.remote(sweep_dir) for actor in self.actors]
 
     def _connect(self) -> None:
@@ -148,15 +154,15 @@ class RayActors:
 
     def delays(self) -> Iterator[str]:
         """What the actors answer to the question of the last time."""
-        has_room = self._has_room()
+        is_late = time.monotonic() - self.begun > PATIENCE_S
         for actor, work in zip(self.actors, self.work, strict=True):
             if ray.wait([work], timeout=0)[0]:
                 yield f"one has ended: {_answer(work)}"
                 continue
             asked = self.asked.get(actor)
             if asked is not None and not ray.wait([asked], timeout=0)[0]:
-                if not has_room:
-                    yield f"no room on the Ray cluster for {self._words}: waiting for some"
+                if is_late and not self._has_room():
+                    yield f"not begun: Ray has no node with {self._words} free"
                 continue
             if asked is not None and (complaint := _answer(asked)) is not None:
                 yield complaint
