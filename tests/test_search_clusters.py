@@ -82,7 +82,7 @@ def test_jobs_on_slurm_run_out_of_time_and_go_on(slurm: Slurm, on_slurm: Search)
     command = start_at_gate(
         on_slurm,
         *(2, 2, "hydra/launcher=submitit_slurm", "trainer.epochs=20"),
-        *("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=30"),
+        *("hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=60"),
     )
     wait_until(lambda: len(told_of_their_time(on_slurm)) == 2, command)
     on_slurm.open_gate()
