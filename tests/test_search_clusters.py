@@ -93,7 +93,7 @@ def test_jobs_on_slurm_run_out_of_time_and_go_on(slurm: Slurm, on_slurm: Search)
 
 
 def told_of_their_time(search: Search) -> list[Path]:
-    logs = search.sweep_dir.glob(".submitit/*/*_log.*")
+    logs = search.sweep_dir.glob(".submitit/*/*_log.out")
     return [path for path in logs if "Caught signal" in path.read_text()]
 
 
