@@ -48,6 +48,14 @@ UNWRITABLE = (
 LAUNCHERS = ("joblib", "submitit_local", "submitit_slurm", "ray")
 """Those of extras, which a machine may do without."""
 
+LOST_WORKER = (
+    "TerminatedWorkerError",
+    "UncompletedJobError",
+    "FailedJobError",
+    "WorkerCrashedError",
+)
+"""What launchers raise whose process was killed, or died."""
+
 OF_A_SWEEP = ("hydra.sweeper.", "hydra/sweeper")
 
 OF_ANOTHER_SWEEPER = (
@@ -83,7 +91,9 @@ def main() -> int:
         runpy.run_module(f"mnist_sweep.{sys.argv[0]}", run_name="__main__", alter_sys=True)
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then raises; it is worded here, once for all
-    signal.signal(signal.SIGTERM, _interrupt)
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(ending) != signal.SIG_IGN:  # as nohup has the terminal's end ignored
+            signal.signal(ending, _interrupt)
     lose_rather_than_fail()
     flags = argparse.Namespace()
     try:
@@ -216,7 +226,7 @@ def word(error: Exception, arguments: list[str]) -> tuple[str, int]:
     """One line that says what is wrong and what to do, and the exit code."""
     from hydra.errors import CompactHydraException
 
-    from mnist_sweep.errors import FailureError, UserError, unforeseen
+    from mnist_sweep.errors import FailureError, UserError, shortened, unforeseen
 
     text = re.sub(r"^Error when parsing .*\n", "", str(error))  # lists the whole line
     text = " ".join(text.split())
@@ -224,6 +234,11 @@ def word(error: Exception, arguments: list[str]) -> tuple[str, int]:
         return text, EXIT_USER_ERROR
     if isinstance(error, FailureError):
         return text, EXIT_FAILURE
+    if type(error).__name__ in LOST_WORKER:
+        return (
+            f"a worker of the launcher was killed, or crashed ({shortened(text)}): the run that it "
+            "trained is interrupted, and resume=<run dir> goes on with it"
+        ), EXIT_FAILURE
     if found := re.search(r"Could not (?:find|load) '([\w/-]+)/([^'/]*)'", text):
         return _unknown_choice(found.group(1), found.group(2), text), EXIT_USER_ERROR
     if found := re.search(r"Unknown plugin class : 'hydra_plugins\.hydra_(\w+)_launcher\.", text):

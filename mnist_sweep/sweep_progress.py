@@ -26,8 +26,8 @@ from mnist_sweep.paths import RESULTS_TABLE
 MOST_VALUES = 100_000
 """Of a key that is swept."""
 
-LOCAL_LAUNCHERS = ("basic", "joblib")
-"""Those whose jobs end with the command."""
+LOCAL_LAUNCHERS = ("basic", "joblib", "submitit_local")
+"""Those whose jobs are processes of this machine, of which it can be seen whether they live."""
 
 
 class SweepProgress(Callback):

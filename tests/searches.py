@@ -262,3 +262,10 @@ def check_secret(search: Search) -> None:
         if form.encode() in path.read_bytes()
     ]
     assert not found
+
+
+def check_refused(search: Search, mistake: str, words: str) -> None:
+    """With this argument the search ends at once, and says these words in its one line."""
+    command = search.run(mistake, code=2)
+    [line] = command.err.read_text().splitlines()
+    assert line.startswith("error: ") and words in line, line

@@ -25,7 +25,7 @@ MEASURES = "measures for minutes, on an idle machine"
 THE_SUITE = "these very tests"
 OF_A_SHELL = "is for the reader's own shell"
 NEEDS_GPUS = "needs GPUs; tests/test_search_gpus.py has it with stubs of them"
-ELSEWHERE = "tests/test_search_elsewhere.py and tests/test_search_clusters.py do so"
+ELSEWHERE = "tests/test_search_elsewhere.py, test_search_ray.py, test_search_clusters.py do so"
 BY_PROXY = "tests/test_storage_proxy.py does so"
 NOT_RUN = {
     "python3 -m venv --without-pip .venv && python3 -m pip --python .venv install -q -e . "
@@ -58,6 +58,7 @@ NOT_RUN = {
     ),
     "python benchmarks/training_speed.py": MEASURES,
     "python benchmarks/search_speed.py": MEASURES,
+    "python benchmarks/search_engines.py": MEASURES,
     "python benchmarks/report_speed.py": MEASURES,
     "tensorboard --logdir outputs": SERVES,
     "mlflow ui": SERVES,

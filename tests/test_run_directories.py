@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 
 from mnist_sweep.runs.rebuild import rebuild
@@ -201,14 +202,44 @@ def test_runs_of_killed_workers_have_their_rows(tmp_path: Path, how: signal.Sign
     os.killpg(process.pid, how)
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130, (out, err)
+    check_rows_of_killed(tmp_path, out)
+
+
+@pytest.mark.parametrize(
+    "launcher", ["joblib", pytest.param("submitit_local", marks=pytest.mark.slow)]
+)
+def test_runs_whose_processes_are_killed_have_their_rows(tmp_path: Path, launcher: str) -> None:
+    if find_spec(f"hydra_plugins.hydra_{launcher.partition('_')[0]}_launcher") is None:
+        pytest.skip(f"the launcher {launcher} is not installed")
+    process = start(
+        tmp_path,
+        *("-m", f"hydra/launcher={launcher}", "hydra.sweep.dir=multirun/a"),
+        *("data=digits", "trainer.epochs=2000", "seed=0,1"),
+    )
+    sweep_dir = tmp_path / "multirun" / "a"
+    for number in (0, 1):
+        wait_until_there(sweep_dir / str(number) / "history.csv", process, lines=3)
+    for child in psutil.Process(process.pid).children(recursive=True):
+        line = " ".join(child.cmdline())
+        if "LokyProcess" in line or "submitit.core._submit" in line:
+            child.kill()
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 1, (out, err)
+    assert "a worker of the launcher was killed" in err and "Traceback" not in err
+    check_rows_of_killed(tmp_path, out)
+
+
+def check_rows_of_killed(folder: Path, out: str) -> None:
+    """Each run of the sweep `a` that was begun has its one row everywhere, `interrupted`."""
+    sweep_dir = folder / "multirun" / "a"
     begun = [path for path in sweep_dir.iterdir() if (path / "result.json").exists()]
     assert {path.name for path in begun} >= {"0", "1"}
     assert f"{len(begun)} interrupted" in out
-    again = ResultsTable(tmp_path / "again.csv")
-    assert rebuild(again, [tmp_path / "multirun"]) == len(begun)
-    for table in (read_table(tmp_path), pd.read_csv(sweep_dir / "results.csv")):
+    again = ResultsTable(folder / "again.csv")
+    assert rebuild(again, [folder / "multirun"]) == len(begun)
+    for table in (read_table(folder), pd.read_csv(sweep_dir / "results.csv")):
         assert table.run_id.is_unique
-        assert set(table.run_dir) == {str(path.relative_to(tmp_path)) for path in begun}
+        assert set(table.run_dir) == {str(path.relative_to(folder)) for path in begun}
         assert set(table.status) == {"interrupted"}
         rows = {row["run_id"]: row["status"] for row in again.rows()}
         assert rows == dict(zip(table.run_id, table.status, strict=True))

@@ -969,6 +969,10 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
         [LR, "hydra/launcher=submitit_local", "hydra.launcher.timeout_min=x"],
         ["hydra.launcher.timeout_min=x", "could not be converted to Integer"],
     ),
+    "a key that the launcher has not": (
+        [LR, "hydra/launcher=submitit_local", "+hydra.launcher.timeout=5"],
+        ["hydra.launcher.timeout: no such key", "did you mean timeout_min"],
+    ),
     "grid of an interval": (["optimizer.lr=interval(0.1, 0.2)", GRID], ["optimizer.lr", "grid"]),
     "fit to nothing": (
         ["model=cnn_space", "model.stage1.width=range(3, 9)", "hydra.sweeper.budget=fit",

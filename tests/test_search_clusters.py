@@ -1,16 +1,16 @@
-"""Searches on a real Ray cluster of two nodes, and on a real Slurm: nodes and jobs are lost."""
+"""Searches on a real Slurm: its jobs are lost, queued again, refused, held back."""
 
-import shlex
-import sys
+import re
+import signal
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.books import check_books
-from tests.elsewhere import can_hide, without
-from tests.searches import LR, Search, search, wait_until
+from tests.postgres import free_port
+from tests.searches import LR, Search, check_refused, search, start_at_gate, wait_until
 from tests.slurm import Slurm, running_slurm
 from tests.test_search_elsewhere import guests, no_guest_is_left, retries
 
@@ -19,47 +19,6 @@ __all__ = ["no_guest_is_left", "search"]  # fixtures
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 SOME_SECONDS = "trainer.epochs=60"
-
-
-@pytest.fixture
-def cluster() -> Iterator[Any]:
-    """A head that trains nothing, to which nodes are added."""
-    pytest.importorskip("ray", reason="ray is not installed")
-    from ray.cluster_utils import Cluster
-
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0})
-    yield cluster
-    cluster.shutdown()
-
-
-@pytest.mark.parametrize("is_seen", [True, False])
-def test_a_node_of_ray_is_lost_in_the_middle(
-    cluster: Any, search: Search, tmp_path_factory: pytest.TempPathFactory, is_seen: bool
-) -> None:
-    """is_seen: whether the nodes see the search's directory."""
-    first = cluster.add_node(num_cpus=1)
-    cluster.add_node(num_cpus=1)
-    search.arguments = [LR, SOME_SECONDS, "hydra/launcher=ray", "hydra.sweeper.n_jobs=2"]
-    search.arguments += ["hydra.sweeper.n_trials=8"]
-    search.arguments += [f"hydra.launcher.ray.init.address={cluster.address}"]
-    if not is_seen:
-        if not can_hide():
-            pytest.skip("nothing can be hidden from a process here: unshare is not allowed")
-        python = tmp_path_factory.mktemp("node") / "python"
-        python.write_text(
-            f'#!/bin/sh\nexec {shlex.join(without(search.folder, sys.executable))} "$@"\n'
-        )
-        python.chmod(0o755)
-        search.arguments += [f"++hydra.launcher.ray.remote.runtime_env={{py_executable: {python}}}"]
-    command = search.start()
-    wait_until(lambda: len(search.finished()) >= 2 and len(guests(search)) == 2, command)
-    cluster.remove_node(first, allow_graceful=False)
-    assert command.wait() == 0, command
-    check_books(search, 8)
-    [(again, lost)] = retries(search)
-    if (search.sweep_dir / str(lost.number) / "checkpoint.pt").exists():
-        output = (search.sweep_dir / str(again.number) / "output.log").read_text()
-        assert f"resumes {lost.number}, which was cut short" in output
 
 
 @pytest.fixture(scope="module")
@@ -118,11 +77,64 @@ def test_a_job_on_slurm_that_is_preempted_is_queued_again(slurm: Slurm, on_slurm
 
 
 def test_jobs_on_slurm_run_out_of_time_and_go_on(slurm: Slurm, on_slurm: Search) -> None:
-    on_slurm.run(
-        "trainer.epochs=250",
-        *("hydra.launcher.timeout_min=1", "hydra.launcher.signal_delay_s=20"),
-        "hydra.sweeper.n_trials=2",
+    """The trials are held up until both jobs are told that their time is up, however fast or busy
+    the machine is."""
+    command = start_at_gate(
+        on_slurm,
+        *(2, 2, "hydra/launcher=submitit_slurm", "trainer.epochs=20"),
+        *("hydra.launcher.timeout_min=2", "hydra.launcher.signal_delay_s=60"),
     )
+    wait_until(lambda: len(told_of_their_time(on_slurm)) == 2, command)
+    on_slurm.open_gate()
+    assert command.wait() == 0, command
     check_books(on_slurm, 2)
     assert all("time was up" in left.user_attrs["error"] for _, left in retries(on_slurm))
-    assert retries(on_slurm)
+    assert len(retries(on_slurm)) >= 2
+
+
+def told_of_their_time(search: Search) -> list[Path]:
+    logs = search.sweep_dir.glob(".submitit/*/*_log.out")
+    return [path for path in logs if "Caught signal" in path.read_text()]
+
+
+SLURM_MISTAKES = {
+    "hydra.launcher.partition=bla": "hydra.launcher.partition=bla: Slurm refuses that (invalid",
+    "hydra.launcher.gres=gpu:1": "hydra.launcher.gres=gpu:1: ",
+    "hydra.launcher.gpus_per_node=1": "hydra.launcher.gpus_per_node=1: ",
+    "hydra.launcher.mem_gb=1000": "hydra.launcher.mem_gb=1000: ",
+    "hydra.launcher.constraint=bla": "hydra.launcher.constraint=bla: ",
+    "hydra.launcher.nodes=0": "hydra.launcher.nodes=0: ",
+    "+hydra.launcher.additional_parameters={bla:1}": "additional_parameters={'bla': 1}: ",
+    "+hydra.launcher.parttion=main": "hydra.launcher.parttion: no such key",
+}
+
+
+def test_what_slurm_refuses_is_one_line(slurm: Slurm, on_slurm: Search) -> None:
+    for mistake, words in SLURM_MISTAKES.items():
+        check_refused(on_slurm, mistake, words)
+    assert not slurm.states()
+
+
+def test_a_slurm_that_does_not_answer_is_one_line(
+    on_slurm: Search, slurm: Slurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = (slurm.folder / "slurm.conf").read_text()
+    other = re.sub(r"SlurmctldPort=\d+", f"SlurmctldPort={free_port()}", settings)
+    (tmp_path / "slurm.conf").write_text(other)
+    monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
+    check_refused(on_slurm, "seed=0", "no Slurm answers here")
+
+
+def test_jobs_that_slurm_will_never_begin_are_said_to_wait(slurm: Slurm, on_slurm: Search) -> None:
+    command = on_slurm.start("hydra.launcher.cpus_per_task=99")
+    command.wait_for_output("will never begin these jobs (PartitionConfig)")
+    assert "hydra.launcher.cpus_per_task=99" in command.out.read_text()
+    command.send(signal.SIGINT)
+    assert command.wait() == 130, command
+    assert not slurm.states()
+
+
+def test_jobs_on_slurm_with_a_wrong_python_say_so(slurm: Slurm, on_slurm: Search) -> None:
+    command = on_slurm.run("hydra.launcher.python=/no/such/python", code=1)
+    [line] = command.err.read_text().splitlines()
+    assert "all 2 workers have ended" in line and "/no/such/python: No such file" in line

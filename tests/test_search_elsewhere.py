@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -228,3 +229,51 @@ def test_a_search_is_stopped_from_elsewhere(search: Search) -> None:
     assert command.wait() == 130, command
     search.run("hydra.sweeper.n_trials=1")  # is done
     check_books(search, 1)
+
+
+NO_WAY = """
+import socket, sys
+
+def refused(*_, **__):
+    raise OSError(113, "No route to host")
+
+if "mnist_sweep.search.engines.guest" in sys.orig_argv:
+    socket.create_connection = refused
+"""
+"""Of a machine behind a firewall: none of its workers reaches the search."""
+
+
+def test_workers_that_cannot_reach_the_search_are_said_to(search: Search) -> None:
+    (search.folder / "sitecustomize.py").write_text(NO_WAY)
+    command = search.start(LR, LOCAL, "hydra.sweeper.n_trials=4", "hydra.sweeper.n_jobs=2")
+    command.wait_for_output("No route to host")
+    [line] = [line for line in command.out.read_text().splitlines() if "workers" in line]
+    assert line.startswith(f"workers {socket.gethostname()}: ") and "port" in line
+    command.send(signal.SIGINT)
+    assert command.wait() == 130, command
+    wait_until(lambda: not guests(search))
+
+
+def test_workers_that_have_all_ended_say_why(search: Search) -> None:
+    (search.folder / "sitecustomize.py").write_text(
+        "import sys\nif 'submitit.core._submit' in sys.orig_argv: sys.modules['mnist_sweep'] = None"
+    )
+    command = search.run(LR, LOCAL, "hydra.sweeper.n_trials=4", code=1)
+    assert "ModuleNotFoundError: No module named" in command.err.read_text().splitlines()[-1]
+    assert command.err.read_text().count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGHUP])
+def test_nothing_is_left_running_of_a_search_that_is_ended(
+    search: Search, how: signal.Signals
+) -> None:
+    """SIGHUP is that the terminal was closed."""
+    command = start_at_gate(search, 2, 3, LOCAL)
+    started = command.tree()
+    command.send(how)
+    assert command.wait() == 130, command
+    wait_until(lambda: all(map(is_gone, started)) and not guests(search))
+    search.open_gate()
+    search.run()
+    check_books(search, 3)

@@ -100,11 +100,11 @@ def make_controller(
     ledger = Ledger(study, settings.lease_s, settings.rungs)
     objectives = Objectives(settings.objective, settings.direction)
 
+    progress = Progress(ledger, objectives, n_trials)
     launcher = str(cfg.hydra.runtime.choices["hydra/launcher"])
     sweep = SweepContext(context, cfg, own, space.fixed, find(base.data))
-    engine = make_engine(workforce.size, sweep, launcher, settings.lease_s, device)
+    engine = make_engine(workforce.size, sweep, launcher, settings.lease_s, device, progress.note)
     threads = engine.threads if base.trainer.threads == "auto" else None
-    progress = Progress(ledger, objectives, n_trials)
     if workforce.size == 0:
         join = shlex.join(["python", "-m", "mnist_sweep.sweep", "join", str(sweep_dir)])
         progress.note(f"workers none of its own; each that joins it: {join}")

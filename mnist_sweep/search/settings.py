@@ -34,8 +34,8 @@ class SearchSettings(Schema):
     mixed_code: Annotated[bool, NotIn.STUDY]
     """Whether other code or config files than it was begun with may go on with a study."""
     storage: Annotated[str | None, NotIn.STUDY]
-    """A database's URL, or `grpc://host:port` of Optuna's proxy; null is a journal file in the sweep's
-    directory."""
+    """A database's URL, or `grpc://host:port` of Optuna's proxy; null is a journal file in the
+    sweep's directory."""
     storage_wait_s: Annotated[float, Field(ge=0, allow_inf_nan=False), NotIn.STUDY]
     """A database that goes away (a restart) is waited for this long before the search ends."""
     objective: Annotated[tuple[ObjectiveName, ...], Field(min_length=1)]

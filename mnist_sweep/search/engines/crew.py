@@ -3,7 +3,7 @@
 import selectors
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from multiprocessing import Pipe
@@ -24,8 +24,11 @@ from mnist_sweep.sources import leave_archive, package_name
 BEATS = 4
 """That a worker makes in the time after which its silence means that it is dead."""
 
-LOOK_S = 1.0
-"""How often it is looked for silent workers, and for those that are still to come."""
+LOOK_S = 5.0
+"""How often the staff is asked for workers that are still to come."""
+
+MOST_DELAYS = 10
+"""Reasons why workers have not come that are shown."""
 
 
 @dataclass(eq=False)
@@ -88,15 +91,22 @@ class Crew(Team[_Guest]):
         *,
         lease_s: float,
         device: str | None = None,
+        note: Callable[[str], None],
     ) -> None:
         """size: workers to be started. lease_s: one that is silent for this long is dead. device:
-        trainer.device; None where it is not the same for all runs."""
+        trainer.device; None where it is not the same for all runs. note: shows a line."""
         super().__init__()
         self.size = size
         self.context = context
         self.staff = staff
         self.lease_s = lease_s
         self.device = device
+        self.note = note
+        self.looked = 0.0
+        self.delays: set[str] = set()
+        """That have been shown."""
+        self.come: set[tuple[str, int]] = set()
+        """Host and process of each worker that has joined."""
         self.threads = staff.threads
         self.sweep_dir = Path(context.config.hydra.sweep.dir).absolute()
         self.door: Door | None = None
@@ -111,6 +121,7 @@ class Crew(Team[_Guest]):
         leave_archive(self.sweep_dir)
         self.door = Door(self.sweep_dir, self._on_guest, is_local=self.staff.is_local)
         self.staff.start(self.size, self.sweep_dir)
+        self.looked = time.monotonic()
 
     def _on_guest(self, pipe: Connection) -> None:
         """In a thread of its own."""
@@ -172,9 +183,19 @@ class Crew(Team[_Guest]):
         Raises:
             FailureError: there is no worker, and none will come.
         """
+        if time.monotonic() - self.looked > LOOK_S:
+            self._ask_staff()
+            self.looked = time.monotonic()
+        return self._silenced() or super().next(timeout, on_epoch)
+
+    def _ask_staff(self) -> None:
         if not self.workers and (problem := self.staff.problem()) is not None:
             raise FailureError(problem)
-        return self._silenced() or super().next(timeout, on_epoch)
+        if len(self.come) < self.size:
+            for delay in self.staff.delays():
+                if delay not in self.delays and len(self.delays) < MOST_DELAYS:
+                    self.delays.add(delay)
+                    self.note(f"workers {delay}")
 
     def _silenced(self) -> Ended | None:
         """The job of a worker that has not been heard of for a whole lease."""
@@ -203,6 +224,7 @@ class Crew(Team[_Guest]):
             while self.bell.poll():
                 self.bell.recv_bytes()
             for guest in self.arrived:
+                self.come.add((guest.hello.host, guest.hello.pid))
                 self._join(guest)
             self.arrived.clear()
 

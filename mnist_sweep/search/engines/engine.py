@@ -1,5 +1,6 @@
 """What a search asks of whatever trains its runs, and which engine it gets."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from omegaconf import OmegaConf
@@ -63,18 +64,20 @@ def make_engine(
     launcher: str = "basic",
     lease_s: float = 60.0,
     device: str | None = None,
+    note: Callable[[str], None] = print,
 ) -> Engine:
     """The engine for so many runs at once, with its workers where Hydra's launcher of this name has
     them; with 0, for as many as join it. lease_s: a worker elsewhere that is silent for this long
     is dead. device: trainer.device, which workers of a machine with several GPUs are spread by;
-    None where it is not the same for all runs."""
+    None where it is not the same for all runs. note: shows a line on workers that do not come."""
     if n_jobs == 0:
-        return Crew(0, context, Nobody(), lease_s=lease_s, device=device)
+        return Crew(0, context, Nobody(), lease_s=lease_s, device=device, note=note)
     if launcher in STAFFED:
         settings = OmegaConf.to_container(context.config.hydra.launcher, resolve=True)
         assert isinstance(settings, dict)
         own = {str(key): value for key, value in settings.items() if key != "_target_"}
-        return Crew(n_jobs, context, make_staff(launcher, own), lease_s=lease_s, device=device)
+        staff = make_staff(launcher, own)
+        return Crew(n_jobs, context, staff, lease_s=lease_s, device=device, note=note)
     if n_jobs == 1 and launcher == "basic":
         return Inline(context)
     return Pool(n_jobs, context, in_sight() if device in ANY else ())

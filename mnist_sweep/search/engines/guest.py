@@ -172,6 +172,7 @@ class Guest:
     def _join(self) -> tuple[Connection, Welcome, bool]:
         """Also whether the sweep's directory is seen from here."""
         deadline = time.monotonic() + self.wait_s
+        is_said = False
         while True:
             try:
                 invitation = self.invitation
@@ -188,6 +189,9 @@ class Guest:
                         f"{self._name()}: the search was not reached within {self.wait_s:g} s "
                         f"({error}): start it again, with the same command"
                     ) from error
+                if not is_said:  # to whoever has started it
+                    print(f"waiting: {socket.gethostname()}: {error}", file=sys.stderr, flush=True)
+                    is_said = True
                 time.sleep(PAUSE_S)
                 continue
             if isinstance(answer, Refusal):

@@ -1,7 +1,9 @@
 """What a search asks of whatever starts its workers."""
 
+import re
 import signal
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
@@ -23,6 +25,12 @@ else:
 LEAVE = signal.SIGUSR2
 """By which a worker is told to go once the epoch under way is done: its time is up."""
 
+COMPLAINTS = ("error: ", "waiting: ")
+"""How a worker's lines on its standard error begin that say why it ended, or has not joined."""
+
+NO_WORDS = re.compile(r"\s|srun: |submitit (INFO|WARNING)")
+"""How lines begin that do not say why a process ended: frames of a traceback, bookkeeping."""
+
 
 class Staff(Protocol):
     @property
@@ -41,6 +49,10 @@ class Staff(Protocol):
             UserError: they cannot be, as the launcher is set up.
         """
 
+    def delays(self) -> Iterable[str]:
+        """Why workers that were started have not joined, a line each reason. It may be asked
+        often, as long as some have not."""
+
     def problem(self) -> str | None:
         """Why no worker will come any more, in one line; None as long as one may."""
 
@@ -57,6 +69,9 @@ class Nobody:
     def start(self, count: int, sweep_dir: Path) -> None:
         pass
 
+    def delays(self) -> Iterable[str]:
+        return ()
+
     def problem(self) -> str | None:
         return None
 
@@ -64,7 +79,21 @@ class Nobody:
         pass
 
 
-def worker_command(sweep_dir: Path, python: str = sys.executable) -> list[str]:
-    """It runs from the search's own sources, or from its machine's where it does not see those."""
+def worker_command(sweep_dir: Path) -> list[str]:
+    """It runs from the search's own sources, or from its machine's where it does not see those. The
+    first word, this process's Python, is to be replaced by that of where the worker is to live."""
     archive = archive_in(sweep_dir, package_name())
-    return [python, "-c", START, str(archive), WORKER, str(sweep_dir), "--with-parent"]
+    return [sys.executable, "-c", START, str(archive), WORKER, str(sweep_dir), "--with-parent"]
+
+
+def complaint_in(text: str) -> str | None:
+    """The last of a worker's complaints in what it wrote."""
+    found = [line for line in text.splitlines() if line.startswith(COMPLAINTS)]
+    return found[-1].partition(": ")[2] if found else None
+
+
+def last_words_in(text: str) -> str | None:
+    """Why a process ended, by what it wrote: its complaint, or else the last line that says
+    something."""
+    said = [line for line in text.splitlines() if line.strip() and not NO_WORDS.match(line)]
+    return complaint_in(text) or (said[-1][-300:] if said else None)

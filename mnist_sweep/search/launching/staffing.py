@@ -25,6 +25,10 @@ def make_staff(launcher: str, settings: Mapping[str, Any]) -> Staff:
         from mnist_sweep.search.launching.ray_actors import RayActors
 
         return RayActors(settings)
-    from mnist_sweep.search.launching.submitit_jobs import LocalJobs, SlurmJobs
+    if launcher == "submitit_slurm":
+        from mnist_sweep.search.launching.slurm_jobs import SlurmJobs
 
-    return {"submitit_local": LocalJobs, "submitit_slurm": SlurmJobs}[launcher](settings)
+        return SlurmJobs(settings)
+    from mnist_sweep.search.launching.submitit_jobs import LocalJobs
+
+    return LocalJobs(settings)

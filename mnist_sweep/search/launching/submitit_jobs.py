@@ -1,24 +1,32 @@
-"""Workers as jobs of submitit: of Slurm, or processes of this machine by the same path."""
+"""Workers as jobs of submitit: processes of this machine, or what `slurm_jobs` makes of it."""
 
+import io
 import os
 import signal
 import subprocess
 import sys
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import redirect_stderr, suppress
+from dataclasses import asdict
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import cloudpickle
+from hydra_plugins.hydra_submitit_launcher.config import BaseQueueConf, LocalQueueConf
 from submitit import AutoExecutor, Job
 from submitit.helpers import Checkpointable, DelayedSubmission
 
-from mnist_sweep.errors import UserError
+from mnist_sweep.errors import UserError, did_you_mean
 from mnist_sweep.gpus import VISIBLE
-from mnist_sweep.search.launching.staff import LEAVE, worker_command
+from mnist_sweep.search.launching.staff import (
+    LEAVE,
+    complaint_in,
+    last_words_in,
+    worker_command,
+)
 
 # A job may begin, or begin again, when this file is another one, or none.
 cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -35,8 +43,8 @@ OF_MAKING = ("max_num_timeout", "python")
 AS_OFTEN_AS_IT_TAKES = 10_000
 """Times that a job may run out of time. Hydra's 0 is meant for jobs that cannot go on."""
 
-LOOK_S = 5.0
-"""How often it is asked what has become of the jobs."""
+GRACE_S = 5.0
+"""Time that jobs have to end by themselves."""
 
 
 Variables = Mapping[str, str | None]
@@ -55,7 +63,8 @@ class WorkerJob(Checkpointable):
     def __call__(self) -> int:
         wanted = {**os.environ, **self.variables}
         environment = {name: value for name, value in wanted.items() if value is not None}
-        self.worker = subprocess.Popen(self.command, start_new_session=True, env=environment)
+        own_python = [sys.executable, *self.command[1:]]
+        self.worker = subprocess.Popen(own_python, start_new_session=True, env=environment)
         signal.signal(signal.SIGTERM, self._on_term)
         _await(self.worker)
         code = self.worker.wait()
@@ -87,14 +96,24 @@ class SubmititJobs(ABC):
     cluster: str
     """As submitit names it."""
     is_local = False
+    config: type[BaseQueueConf]
+    """Of the plugin: its keys, and their values where none are given."""
 
     def __init__(self, settings: Mapping[str, Any]) -> None:
-        """settings: hydra.launcher, which has submitit's own keys."""
+        """settings: hydra.launcher, which has submitit's own keys.
+
+        Raises:
+            UserError: there is no such key.
+        """
+        self.defaults = asdict(self.config())
+        for key in settings:
+            if key not in self.defaults:
+                near = did_you_mean(key, self.defaults)
+                raise UserError(f"hydra.launcher.{key}: no such key of {self._name}{near}")
         self.settings = {key: value for key, value in settings.items() if value is not None}
         if self.settings.get("max_num_timeout") == 0:
             self.settings["max_num_timeout"] = AS_OFTEN_AS_IT_TAKES
         self.jobs: list[Job[int]] = []
-        self.looked = -LOOK_S
 
     @property
     def threads(self) -> int:
@@ -109,30 +128,38 @@ class SubmititJobs(ABC):
         # Ctrl-C is the controller's to interpret, and a process that it starts hears it as well.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            executor = AutoExecutor(folder=folder, cluster=self.cluster, **made)
-            executor.update_parameters(**rest)
-            with executor.batch():
-                jobs = [executor.submit(work) for _ in range(count)]
-            self.jobs = jobs
-        except Exception as error:  # of submitit, of sbatch, of a key that it does not know
-            reason = " ".join(str(error).split())[-300:]
-            raise UserError(f"{self._name}: {reason}") from error
+            with redirect_stderr(io.StringIO()):  # submitit says there what its errors say, too
+                executor = AutoExecutor(folder=folder, cluster=self.cluster, **made)
+                executor.update_parameters(**rest)
+                with executor.batch():
+                    jobs = [executor.submit(work) for _ in range(count)]
+        except Exception as error:  # of submitit, of sbatch, of a value that it does not take
+            raise UserError(self._refusal(str(error))) from error
         finally:
             signal.signal(signal.SIGINT, before)
+        self.jobs = jobs
+
+    def delays(self) -> Iterator[str]:
+        alive = self._alive()
+        for job in self.jobs:
+            if job not in alive:
+                yield f"one has ended: {self._last_words(job)}"
+            elif (complaint := complaint_in(_stderr(job))) is not None:
+                yield complaint
 
     def problem(self) -> str | None:
-        if time.monotonic() - self.looked < LOOK_S:
-            return None
-        self.looked = time.monotonic()
         if self._alive():
             return None
-        return f"{self._name}: all {len(self.jobs)} workers have ended; {self._last_words()}"
+        return (
+            f"{self._name}: all {len(self.jobs)} workers have ended; one says: "
+            f"{self._last_words(self.jobs[0])}"
+        )
 
     def stop(self) -> None:
-        deadline = time.monotonic() + LOOK_S
-        while self._alive() and time.monotonic() < deadline:
+        deadline = time.monotonic() + GRACE_S
+        while (alive := self._alive()) and time.monotonic() < deadline:
             time.sleep(0.1)  # those that have joined are told to end
-        for job in self._alive():
+        for job in alive:
             self._cancel(job)
 
     @property
@@ -143,6 +170,10 @@ class SubmititJobs(ABC):
         """Of the workers, where those of their jobs will not do; None: not set."""
         return {}
 
+    def _refusal(self, text: str) -> str:
+        """The line on jobs that are not taken, by what submitit says of them."""
+        return f"{self._name}: {' '.join(text.split())[-300:]}"
+
     @abstractmethod
     def _alive(self) -> list[Job[int]]:
         """Jobs that run, or may yet do so."""
@@ -150,18 +181,20 @@ class SubmititJobs(ABC):
     @abstractmethod
     def _cancel(self, job: Job[int]) -> None: ...
 
-    def _last_words(self) -> str:
-        """Of a worker that says why, or where more is to be read."""
-        for job in self.jobs:
-            said = f"{job.stderr() or ''}\n{job.stdout() or ''}".splitlines()
-            if errors := [line for line in said if line.startswith("error: ")]:
-                return f"one of them says: {errors[-1].removeprefix('error: ')}"
-        return f"{os.path.relpath(self.jobs[0].paths.stderr)} has the last words of one"
+    def _last_words(self, job: Job[int]) -> str:
+        said = last_words_in(_stderr(job)) or last_words_in(job.stdout() or "")
+        return said or f"nothing (see {os.path.relpath(job.paths.stderr)})"
+
+
+def _stderr(job: Job[int]) -> str:
+    """What it wrote there; where that is one file with its other output, it is in that."""
+    return job.stderr() or job.stdout() or ""
 
 
 class LocalJobs(SubmititJobs):
     cluster = "local"
     is_local = True
+    config = LocalQueueConf
 
     def _variables(self) -> Variables:
         """submitit hides all GPUs, or shows the same ones to each job; the search spreads them."""
@@ -173,27 +206,3 @@ class LocalJobs(SubmititJobs):
     def _cancel(self, job: Job[int]) -> None:
         with suppress(ProcessLookupError):
             os.kill(int(job.job_id), signal.SIGTERM)  # it does not hear submitit's SIGINT
-
-
-class SlurmJobs(SubmititJobs):
-    """What has become of its jobs is asked of squeue: sacct needs an accounting, which not every
-    cluster has."""
-
-    cluster = "slurm"
-
-    def _alive(self) -> list[Job[int]]:
-        if not self.jobs:
-            return []
-        arrays = sorted({job.job_id.partition("_")[0] for job in self.jobs})
-        command = ["squeue", "--noheader", "--array", "--format=%i", f"--jobs={','.join(arrays)}"]
-        try:
-            asked = subprocess.run(command, capture_output=True, text=True, timeout=60)
-        except (OSError, subprocess.TimeoutExpired):  # nobody knows
-            return self.jobs
-        if asked.returncode and "Invalid job id" not in asked.stderr:
-            return self.jobs
-        found = set(asked.stdout.split())
-        return [job for job in self.jobs if job.job_id in found]
-
-    def _cancel(self, job: Job[int]) -> None:
-        job.cancel(check=False)
