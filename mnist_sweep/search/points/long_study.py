@@ -9,10 +9,10 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mnist_sweep.search.optuna_private import Excerpt, good_and_others, groups_parameters
 
-MOST = 1000
+MOST = 500
 """Ended trials that are all seen; of more, at most so many, and at least `FEWEST` or half of it."""
 
-FEWEST = 900
+FEWEST = 450
 
 TOLD = (TrialState.COMPLETE, TrialState.PRUNED)
 """States of the ended trials that a sampler learns from."""
