@@ -118,6 +118,20 @@ def suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
     return trial._suggest(name, distribution)
 
 
+def read_trial(study: Study, number: int) -> FrozenTrial:
+    """As the storage has it now."""
+    storage = study._storage
+    return storage.get_trial(
+        storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+    )
+
+
+def look_anew(study: Study) -> None:
+    """The next list of trials is of that moment, where the storage keeps an older one."""
+    if (forget := getattr(study._storage, "forget", None)) is not None:
+        forget()
+
+
 def set_user_attr(study: Study, trial: Trial | FrozenTrial, name: str, value: Any) -> None:
     """As `Trial.set_user_attr`, also of a trial that another process has asked for.
 

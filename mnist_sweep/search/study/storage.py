@@ -15,7 +15,8 @@ from mnist_sweep.paths import JOURNAL
 from mnist_sweep.search.optuna_private import CachedDatabase, Journal
 from mnist_sweep.search.study.credentials import without_credentials, without_secrets
 from mnist_sweep.search.study.journal import JournalFile
-from mnist_sweep.search.study.lasting import LastingStorage, name_losses
+from mnist_sweep.search.study.lasting import name_losses
+from mnist_sweep.search.study.recent import RecentTrials
 
 OPENING_ATTEMPTS = 10
 
@@ -42,7 +43,7 @@ def open_storage(url: str | None, sweep_dir: Path) -> BaseStorage:
     _check_place(url)
     database = _open_database(url)
     name_losses(database.engine)
-    return LastingStorage(CachedDatabase(database), url)
+    return RecentTrials(CachedDatabase(database), url)
 
 
 def _open_journal(path: Path) -> BaseStorage:
