@@ -10,9 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from mnist_sweep.search.optuna_private import Excerpt, good_and_others, groups_parameters
 
 MOST = 500
-"""Ended trials that are all seen; of more, at most so many, and at least `FEWEST` or half of it."""
-
-FEWEST = 450
+"""Ended trials that are all seen; of more, at most so many, and at least about half of it."""
 
 TOLD = (TrialState.COMPLETE, TrialState.PRUNED)
 """States of the ended trials that a sampler learns from."""
@@ -87,13 +85,13 @@ class LongStudyTPE(BaseSampler):
         self.running = [t for t in looked_at if t.state == TrialState.RUNNING]
         self.new = [trial for trial in looked_at if trial.state in TOLD]
         self.ended = sorted([*self.ended, *self.new], key=lambda trial: trial.number)
-        if len(self.ended) > MOST:
+        if len(self.ended) > MOST or (self.new and self.stride > 1):
             self._thin(study)
 
     def _thin(self, study: Study) -> None:
-        good, others = good_and_others(study, self.ended, FEWEST)
+        good, others = good_and_others(study, self.ended, MOST)
         others = [trial for trial in others if trial.number % self.stride == 0]
-        while len(good) + len(others) > FEWEST:
+        while len(good) + len(others) > MOST:
             self.stride *= 2
             others = [trial for trial in others if trial.number % self.stride == 0]
         self.ended = sorted([*good, *others], key=lambda trial: trial.number)
