@@ -11,6 +11,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist_sweep.paths import JOURNAL
+from mnist_sweep.search.optuna_private import look_anew
+from mnist_sweep.search.study import recent
 from mnist_sweep.search.study.attributes import (
     CONFIG,
     RETRY,
@@ -127,8 +129,10 @@ def test_ended_trials_are_not_looked_at_again() -> None:
 def test_all_trials_are_what_the_storage_itself_says(
     url: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Though ended ones are not looked up again; whoever writes, and however they are asked for."""
+    """Though ended ones are not looked up again, nor one's own writes; whoever writes, and however
+    they are asked for."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(recent, "RECENT_S", 3600.0)
     rng = random.Random(0)
     ours, others = (
         optuna.create_study(
@@ -140,13 +144,18 @@ def test_all_trials_are_what_the_storage_itself_says(
     for _ in range(60):
         study = rng.choice([ours, others])
         act(study, Ledger(study, 60), rng)
+        if study is others:
+            look_anew(ours)
         if rng.random() < 0.5:
             plain = JournalStorage(JournalFile(tmp_path / JOURNAL)) if url is None else url
             expected = optuna.load_study(study_name="s", storage=plain)
             states = rng.choice(
                 [None, (), STATES, *([state] for state in TrialState), [*TrialState]]
             )
-            assert ours.get_trials(states=states) == expected.get_trials(states=states)
+            found, wanted = (s.get_trials(states=states) for s in (ours, expected))
+            for trial in (*found, *wanted):
+                trial.datetime_complete = None  # which is the database's own, a moment later
+            assert found == wanted
     found = ours.get_trials()
     found[0].number = 99
     found.clear()

@@ -2,7 +2,7 @@
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Container, Mapping
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,12 @@ from optuna.pruners import (
     SuccessiveHalvingPruner,
     ThresholdPruner,
 )
-from optuna.samplers import GridSampler
+from optuna.samplers import GridSampler, TPESampler
+from optuna.samplers._tpe.sampler import (
+    _split_trials,
+    default_gamma,
+    default_gamma_multiobjective,
+)
 from optuna.storages import GrpcStorageProxy, JournalStorage, RDBStorage, _CachedStorage
 from optuna.storages.journal import BaseJournalBackend
 from optuna.storages.journal._storage import JournalOperation
@@ -167,6 +172,20 @@ def suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
     return trial._suggest(name, distribution)
 
 
+def read_trial(study: Study, number: int) -> FrozenTrial:
+    """As the storage has it now."""
+    storage = study._storage
+    return storage.get_trial(
+        storage.get_trial_id_from_study_id_trial_number(study._study_id, number)
+    )
+
+
+def look_anew(study: Study) -> None:
+    """The next list of trials is of that moment, where the storage keeps an older one."""
+    if (forget := getattr(study._storage, "forget", None)) is not None:
+        forget()
+
+
 def set_user_attr(study: Study, trial: Trial | FrozenTrial, name: str, value: Any) -> None:
     """As `Trial.set_user_attr`, also of a trial that another process has asked for.
 
@@ -219,6 +238,43 @@ def says_sampler_is_done(error: RuntimeError) -> bool:
     """Whether a sampler that has been through all its points asked to stop an `optimize` that is
     not there."""
     return "Study.stop" in str(error)
+
+
+# What TPE goes by
+
+
+class Excerpt:
+    """A study, of which a sampler sees these trials."""
+
+    def __init__(self, study: Study, trials: Sequence[FrozenTrial]) -> None:
+        self._study = study
+        self._trials = trials
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._study, name)
+
+    def _get_trials(
+        self,
+        deepcopy: bool = True,
+        states: Container[TrialState] | None = None,
+        use_cache: bool = False,
+    ) -> list[FrozenTrial]:
+        trials = [trial for trial in self._trials if states is None or trial.state in states]
+        return copy.deepcopy(trials) if deepcopy else trials
+
+
+def groups_parameters(sampler: TPESampler) -> bool:
+    """Whether it looks for parameters that come together, going through all ended trials."""
+    return bool(sampler._group)
+
+
+def good_and_others(
+    study: Study, trials: list[FrozenTrial], size: int
+) -> tuple[list[FrozenTrial], list[FrozenTrial]]:
+    """trials: ended ones. Those that TPE takes for good ones, as many as of `size` trials; and the
+    others. Both by number."""
+    gamma = default_gamma if len(study.directions) == 1 else default_gamma_multiobjective
+    return _split_trials(study, trials, gamma(size))
 
 
 # What pruners go by

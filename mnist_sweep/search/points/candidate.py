@@ -1,5 +1,6 @@
 """From a point of the space to a run's overrides, and whether its net fits the budget."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,9 @@ from mnist_sweep.profile import Profile, check_budget, check_size, count_params,
 from mnist_sweep.search.points.composer import Composer
 from mnist_sweep.search.points.fitting import Fitter
 from mnist_sweep.search.points.space import Space, some_values
+
+MOST_KNOWN = 1000
+"""Nets whose costs are kept, the newest."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +61,9 @@ class Candidates:
         self.fitter = fitter
         self.base, self.base_choices = composer.task(space.fixed)
         """The configuration of the fixed overrides alone, and its choice of each group."""
+        self.costs: dict[str, Profile] = {}
+        """Configuration of a net -> its costs. To make and profile a net is most of what a point
+        takes, and many searches leave the net as it is."""
 
     def make(self, params: Mapping[str, Any]) -> Candidate:
         """
@@ -72,10 +79,14 @@ class Candidates:
                 widths = self.fitter.fitted(params, budget)
                 overrides = self.space.overrides({**params, **widths})
                 config, choices = self.composer.task(overrides)
-            model = build_model(config)
-            num_params = count_params(model)
-            check_size(num_params, budget)
-            costs = profile(model)
+            net = json.dumps(config.get("model"), sort_keys=True, default=str)
+            costs = self.costs.get(net)
+            if costs is None:
+                model = build_model(config)
+                num_params = count_params(model)
+                check_size(num_params, budget)
+                costs = self._keep(net, profile(model))
+            num_params = costs.num_params
             check_budget(costs, budget)
             reason = None
         except (UserError, ValidationError) as error:
@@ -86,6 +97,12 @@ class Candidates:
         macs = None if costs is None else costs.macs
         excess = unknown if num_params is None else _excess(num_params, macs, budget)
         return Candidate(config, choices, overrides, num_params, costs, reason, excess)
+
+    def _keep(self, net: str, costs: Profile) -> Profile:
+        if len(self.costs) == MOST_KNOWN:
+            self.costs.pop(next(iter(self.costs)))
+        self.costs[net] = costs
+        return costs
 
     def samples(self) -> list[dict[str, Any]]:
         """Configurations with some values of each parameter, and with every choice of a group.

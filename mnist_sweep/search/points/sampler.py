@@ -2,12 +2,13 @@
 
 import math
 
-from optuna.samplers import BaseSampler
+from optuna.samplers import BaseSampler, TPESampler
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.search.classes import OPTUNA_CLASSES, construct
 from mnist_sweep.search.points.candidate import Candidates
 from mnist_sweep.search.points.grid import MOST_ORDERED, LongestFirst
+from mnist_sweep.search.points.long_study import LongStudyTPE
 from mnist_sweep.search.points.space import Space
 from mnist_sweep.search.points.untried import listed
 from mnist_sweep.search.settings import SearchSettings
@@ -50,7 +51,7 @@ def make_sampler(settings: SearchSettings, candidates: Candidates, offset: int) 
             f"hydra.sweeper.sampler._target_={config.get('_target_')} is no sampler of "
             "Optuna's: use one of hydra/sweeper/sampler's choices"
         )
-    return sampler
+    return LongStudyTPE(sampler) if isinstance(sampler, TPESampler) else sampler
 
 
 def _can_be_ordered(settings: SearchSettings, space: Space) -> bool:

@@ -24,6 +24,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from mnist_sweep.search.optuna_private import (
     given_point,
+    look_anew,
+    read_trial,
     says_ended_before,
     says_sampler_is_done,
     set_user_attr,
@@ -135,9 +137,13 @@ class Ledger:
             self.tell(trial, TrialState.FAIL)
 
     def has_ended(self, number: int) -> bool:
-        """Whether the trial is nobody's any more. One that this controller trains may have been
-        ended by another, if this one was asleep for longer than its lease."""
+        """Whether the trial is nobody's any more, as far as is known. One that this controller
+        trains may have been ended by another, if this one was asleep for longer than its lease."""
         return self.trials()[number].state.is_finished()
+
+    def has_ended_by_now(self, number: int) -> bool:
+        """The same, as the storage has it."""
+        return read_trial(self.study, number).state.is_finished()
 
     def tell(
         self,
@@ -178,6 +184,7 @@ class Ledger:
 
     def lost(self) -> list[FrozenTrial]:
         """Running trials whose controller is gone."""
+        look_anew(self.study)
         return self.leases.unheld(self.count().of_state(TrialState.RUNNING))
 
     def known(self) -> dict[str, int]:

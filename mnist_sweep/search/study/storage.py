@@ -10,7 +10,7 @@ from mnist_sweep.paths import JOURNAL
 from mnist_sweep.search.optuna_private import Journal
 from mnist_sweep.search.study.database import open_database
 from mnist_sweep.search.study.journal import ANEW, JournalFile
-from mnist_sweep.search.study.lasting import LastingStorage
+from mnist_sweep.search.study.recent import RecentTrials
 
 KEY = "hydra.sweeper.storage"
 
@@ -25,7 +25,7 @@ def open_storage(url: str | None, sweep_dir: Path, key: str = KEY) -> BaseStorag
     """
     if url is None:
         return _open_journal(sweep_dir / JOURNAL)
-    return LastingStorage(open_remote(url, key), url)
+    return RecentTrials(open_remote(url, key), url)
 
 
 def open_remote(url: str, key: str) -> BaseStorage:

@@ -183,7 +183,7 @@ class Lifecycle:
         where its runs do not know it."""
         records = list(running.records.values())
         with self.rows.alone():
-            if not self.ledger.has_ended(running.number):
+            if not self.ledger.has_ended_by_now(running.number):
                 status: Status = "pruned" if state == TrialState.PRUNED else "completed"
                 self._write(running, status, reason)
                 if state == TrialState.PRUNED:
@@ -198,7 +198,7 @@ class Lifecycle:
         retry = record.status == "failed" and attempt < self.settings.max_retries
         attrs = {RETRY: retry, ATTEMPT: attempt}
         with self.rows.alone():
-            if self.ledger.has_ended(running.number):
+            if self.ledger.has_ended_by_now(running.number):
                 return self._give_up(running, record)
             if running.rung > 0:  # other seeds' runs stand as the rung before left them
                 for other in self.layout.results(running.number).values():

@@ -69,7 +69,9 @@ class Recovery:
     def abandon(self, trial: FrozenTrial, why: str) -> None:
         """Ends a trial that nobody runs any more: as it ended, if it did, else to be retried."""
         with self.rows.alone():
-            if not self.ledger.has_ended(trial.number):  # nor did its controller wake up meanwhile
+            if not self.ledger.has_ended_by_now(
+                trial.number
+            ):  # nor did its controller wake up meanwhile
                 self._end(trial, why)
 
     def _end(self, trial: FrozenTrial, why: str) -> None:

@@ -1,0 +1,101 @@
+"""TPE in a study of many trials: it sees a part of them, so that a point costs no more and more."""
+
+from typing import Any, cast
+
+from optuna.distributions import BaseDistribution
+from optuna.samplers import BaseSampler, TPESampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from mnist_sweep.search.optuna_private import Excerpt, good_and_others, groups_parameters
+
+MOST = 500
+"""Ended trials that are all seen; of more, at most so many, and at least about half of it."""
+
+TOLD = (TrialState.COMPLETE, TrialState.PRUNED)
+"""States of the ended trials that a sampler learns from."""
+
+
+class LongStudyTPE(BaseSampler):
+    """Optuna's TPE, which goes through all trials for each point.
+
+    It compares the density of the good ones, of which there are few, with that of all others, for
+    which a part does as well. Of a long study it sees the good ones, those that run, and every
+    second, fourth, eighth ... of the others. Up to `MOST` trials its points are the same, bit for
+    bit.
+    """
+
+    def __init__(self, sampler: TPESampler) -> None:
+        self.sampler = sampler
+        self.num_seen = 0
+        """Trials of the study that have been looked at."""
+        self.open: list[int] = []
+        """Numbers of those that had not ended."""
+        self.ended: list[FrozenTrial] = []
+        """By number: those to be seen."""
+        self.running: list[FrozenTrial] = []
+        self.new: list[FrozenTrial] = []
+        """That have ended since the last point."""
+        self.stride = 1
+
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        if type(study) is Study:
+            self._update(study)
+            if groups_parameters(self.sampler):  # which it remembers of the trials before
+                study = _excerpt(study, self.new)
+        return self.sampler.infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return self.sampler.sample_relative(self._seen(study), trial, search_space)
+
+    def sample_independent(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
+    ) -> Any:
+        seen = self._seen(study)
+        return self.sampler.sample_independent(seen, trial, param_name, param_distribution)
+
+    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
+        self.sampler.before_trial(study, trial)
+
+    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
+        self.sampler.after_trial(study, trial, state, values)
+
+    def reseed_rng(self) -> None:
+        self.sampler.reseed_rng()
+
+    def _seen(self, study: Study) -> Study:
+        if type(study) is not Study:  # a bracket of Hyperband's, which goes through all itself
+            return study
+        by_number = sorted([*self.ended, *self.running], key=lambda trial: trial.number)
+        return _excerpt(study, by_number)
+
+    def _update(self, study: Study) -> None:
+        trials = study.get_trials(deepcopy=False)
+        looked_at = [*(trials[number] for number in self.open), *trials[self.num_seen :]]
+        self.num_seen = len(trials)
+        self.open = [trial.number for trial in looked_at if not trial.state.is_finished()]
+        self.running = [t for t in looked_at if t.state == TrialState.RUNNING]
+        self.new = [trial for trial in looked_at if trial.state in TOLD]
+        self.ended = sorted([*self.ended, *self.new], key=lambda trial: trial.number)
+        if len(self.ended) > MOST or (self.new and self.stride > 1):
+            self._thin(study)
+
+    def _thin(self, study: Study) -> None:
+        good, others = good_and_others(study, self.ended, MOST)
+        others = [trial for trial in others if trial.number % self.stride == 0]
+        while len(good) + len(others) > MOST:
+            self.stride *= 2
+            others = [trial for trial in others if trial.number % self.stride == 0]
+        self.ended = sorted([*good, *others], key=lambda trial: trial.number)
+
+
+def _excerpt(study: Study, trials: list[FrozenTrial]) -> Study:
+    return cast(Study, Excerpt(study, trials))
