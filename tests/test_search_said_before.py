@@ -78,6 +78,26 @@ WRONG: dict[str, tuple[list[str], list[str]]] = {
         ["optimizer.lr=range(1e-4, 1e-3)"], ["range(1e-4, 1e-3)", "one value, 0.0001", "step"],
     ),
     "range without its end": (["trainer.epochs=range(1, 2)"], ["one value, 1", "end"]),
+    "interval of values of which some cannot be": (
+        ["optimizer.lr=interval(-1, 1)"],
+        ["optimizer.lr=", "greater than 0", "optimizer.lr is searched from -1 to 1"],
+    ),
+    "interval without a low end": (["trainer.batch_size=interval(nan, 1)"], ["interval(nan", "nan"]),
+    "interval without a high end": (["optimizer.lr=interval(0.1, 1e400)"], ["1e400", "inf"]),
+    "numbers for a group": (["optimizer=interval(0.1, 0.5)"], ["optimizer=0.", "by name"]),
+    "continuous parameter, each value tried": (
+        [LR, "hydra/sweeper/sampler=brute_force"], ["optimizer.lr=interval", "hydra/sweeper/sampler"],
+    ),
+    "sampler's value": (
+        [TWO, "++hydra.sweeper.sampler.seed=-1"], ["hydra.sweeper.sampler.seed=-1"],
+    ),
+    "sampler's text for a number": (
+        [TWO, "hydra.sweeper.sampler.seed=x"], ["hydra.sweeper.sampler.seed=x"],
+    ),
+    "pruner's value": (
+        [TWO, "hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_warmup_steps=-1"],
+        ["hydra.sweeper.pruner.n_warmup_steps=-1"],
+    ),
     "interval of one value": (["optimizer.lr=interval(0.1, 0.1)"], ["one value, 0.1"]),
     "subdir": ([TWO, "hydra.sweep.subdir=t_${hydra.job.num}"], ["hydra.sweep.subdir=t_", "dir"]),
     "sampler's other key": (

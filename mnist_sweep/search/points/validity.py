@@ -71,6 +71,9 @@ def _check_single(space: Space, part: str, error: UserError) -> None:
         if isinstance(distribution, FloatDistribution) and "valid integer" in str(error):
             remedy = whole_numbers_of(key, distribution)
             raise UserError(f"{error}; {key} takes whole numbers: {remedy}") from error
+        if isinstance(distribution, FloatDistribution) and part != "model":
+            reach = f"is searched from {distribution.low:g} to {distribution.high:g}"
+            raise UserError(f"{error}; {key} {reach}: give it other ends") from error
     if not wrong or part != "model":
         raise error
 
