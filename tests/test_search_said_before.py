@@ -82,11 +82,12 @@ WRONG: dict[str, tuple[list[str], list[str]]] = {
         ["optimizer.lr=interval(-1, 1)"],
         ["optimizer.lr=", "greater than 0", "optimizer.lr is searched from -1 to 1"],
     ),
-    "interval without a low end": (["trainer.batch_size=interval(nan, 1)"], ["interval(nan", "nan"]),
+    "interval without a low end": (["optimizer.lr=interval(nan, 1)"], ["interval(nan", "nan"]),
     "interval without a high end": (["optimizer.lr=interval(0.1, 1e400)"], ["1e400", "inf"]),
     "numbers for a group": (["optimizer=interval(0.1, 0.5)"], ["optimizer=0.", "by name"]),
     "continuous parameter, each value tried": (
-        [LR, "hydra/sweeper/sampler=brute_force"], ["optimizer.lr=interval", "hydra/sweeper/sampler"],
+        [LR, "hydra/sweeper/sampler=brute_force"],
+        ["optimizer.lr=interval", "hydra/sweeper/sampler"],
     ),
     "sampler's value": (
         [TWO, "++hydra.sweeper.sampler.seed=-1"], ["hydra.sweeper.sampler.seed=-1"],
