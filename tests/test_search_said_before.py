@@ -132,6 +132,17 @@ def test_a_mistake_is_said_before_a_study_is_begun(
     assert not list(tmp_path.glob("**/study.journal"))
 
 
+def test_the_line_is_checked_before_data_are_looked_for(search: Cli, tmp_path: Path) -> None:
+    data = ("data=auto", "data.download=false", "hydra.sweeper.n_trials=1")
+    for wrong in ("hydra.sweeper.n_jobs=x", "trainer.epochs=x", "hydra.sweeper.sampler.seed=x"):
+        done = search(TWO, *data, wrong)
+        assert_refused(done, tmp_path, wrong)
+        assert "no data=auto" not in done.stdout + done.stderr
+    done = search(TWO, *data)
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout + done.stderr).count("no data=auto") == 1
+
+
 FILES: dict[str, tuple[str, list[str]]] = {
     "list": ("params:\n  optimizer.lr: [0.01, 0.02]", ["optimizer.lr", "choice(0.01, 0.02)"]),
     "keys in keys": (

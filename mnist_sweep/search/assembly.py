@@ -31,6 +31,7 @@ from mnist_sweep.search.points.fitting import Fitter
 from mnist_sweep.search.points.proposing import Proposer
 from mnist_sweep.search.points.sampler import make_sampler, number_of_trials
 from mnist_sweep.search.points.space import Space, make_space
+from mnist_sweep.search.points.validity import check_places
 from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.lasting import LastingStorage, Patience
 from mnist_sweep.search.study.ledger import Ledger
@@ -66,7 +67,8 @@ def make_controller(
     if settings.budget == "fit":
         fitter = Fitter(composer, space, settings.fit, settings.fit_rest)
     candidates = Candidates(composer, space, fitter)
-    base = check_sweep(cfg, settings, candidates)
+    samples = candidates.samples()
+    base = check_sweep(cfg, settings, candidates, samples)
     n_trials = number_of_trials(settings, space)
     num_workers = _num_workers(settings.n_jobs, n_trials, cfg)
 
@@ -77,6 +79,7 @@ def make_controller(
 
     pruner = make_pruner(settings)
     make_sampler(settings, candidates, 0)  # what is wrong with it is said before there is a study
+    check_places(samples)
     shared = in_common(settings, candidates.base, space.describe())
     storage = open_storage(settings.storage, sweep_dir)
     study = open_study(name, storage, settings, shared)

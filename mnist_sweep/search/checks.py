@@ -1,5 +1,8 @@
 """Whether a sweep as a whole can work: what is wrong is said before its study is opened."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_sweep.config import Settings, settings_of, unchecked
@@ -14,8 +17,13 @@ NUMBERED = "${hydra.job.num}"
 """hydra.sweep.subdir as conf/config.yaml has it."""
 
 
-def check_sweep(cfg: DictConfig, settings: SearchSettings, candidates: Candidates) -> Settings:
-    """The settings of the fixed overrides alone.
+def check_sweep(
+    cfg: DictConfig,
+    settings: SearchSettings,
+    candidates: Candidates,
+    samples: Sequence[Mapping[str, Any]],
+) -> Settings:
+    """The settings of the fixed overrides alone. samples: the candidates'.
 
     Raises:
         UserError: the sweep cannot work.
@@ -35,7 +43,6 @@ def check_sweep(cfg: DictConfig, settings: SearchSettings, candidates: Candidate
             "hydra.sweeper.n_jobs"
         )
     _check_subdir(cfg)
-    samples = candidates.samples()
     check_values(candidates.space, samples)
     by_val = [name for name in settings.objective if name.startswith("val_")]
     for config in samples:

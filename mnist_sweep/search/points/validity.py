@@ -5,16 +5,17 @@ have, with whatever it comes together, is one.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from optuna.distributions import FloatDistribution
 from pydantic import ValidationError
 
 from mnist_sweep.config import settings_of, unchecked
-from mnist_sweep.data import find
+from mnist_sweep.data import fetch
 from mnist_sweep.errors import UserError
 from mnist_sweep.experiment import build_loggers, build_model, build_training
+from mnist_sweep.runs.console import make_console, warn
 from mnist_sweep.search.points.space import Space
 from mnist_sweep.search.points.wording import bare_key, whole_numbers_of
 from mnist_sweep.train import settle
@@ -22,7 +23,7 @@ from mnist_sweep.train import settle
 Config = Mapping[str, Any]
 
 
-def check_values(space: Space, configs: Iterable[Config]) -> None:
+def check_values(space: Space, configs: Sequence[Config]) -> None:
     """configs: resolved, of some points of the space in which each parameter has several values.
 
     Raises:
@@ -31,29 +32,24 @@ def check_values(space: Space, configs: Iterable[Config]) -> None:
     searches_model = any(key.startswith("model") for key in map(bare_key, space.distributions))
     checks: dict[str, Callable[[Config], object]] = {
         "settings": settings_of,
-        "place": _check_place,
         "training": build_training,
         "loggers": build_loggers,
         "model": build_model,
     }
-    tried = 0
     faults: Counter[str] = Counter()
     first: dict[str, UserError] = {}
     for config in configs:
-        tried += 1
         for part, check in checks.items():
             try:
                 check(config)
             except UserError as error:
-                if part == "place":
-                    raise
                 _check_single(space, part, error)
                 faults[part] += 1
                 first.setdefault(part, error)
             except Exception:  # of a class of the user's; its run will fail, and say why
                 continue
     for part, count in faults.items():
-        if count == tried and not (part == "model" and searches_model):
+        if count == len(configs) and not (part == "model" and searches_model):
             raise first[part]
 
 
@@ -86,12 +82,16 @@ def _is_of_a_single_key(error: UserError) -> bool:
     )
 
 
-def _check_place(config: Config) -> None:
-    """
+def check_places(configs: Iterable[Config]) -> None:
+    """Whether these can run here. Downloads data that are missing, which workers do not.
+
     Raises:
         UserError: the data or the device are not here.
     """
-    settings = unchecked(config)
-    find(settings.data)
-    if settings.trainer.device not in ("auto", "cpu"):
-        settle(settings.trainer.model_copy(update={"threads": 1}))
+    jobs = [*map(unchecked, configs)]
+    for data in dict.fromkeys(job.data for job in jobs):
+        if problem := fetch(data):
+            warn(make_console(), f"no data={data.name}", problem)
+    for job in jobs:
+        if job.trainer.device not in ("auto", "cpu"):
+            settle(job.trainer.model_copy(update={"threads": 1}))
