@@ -261,7 +261,7 @@ def word(error: Exception, arguments: list[str]) -> tuple[str, int]:
         if text.startswith("Error merging override") and error.__cause__ is not None:
             text = f"{text}: {str(error.__cause__).splitlines()[0]}"  # what the value should be
         about = blamed(error, arguments)
-        if not about and "interpolation" in text:  # which is resolved when a run begins
+        if not about and "interpolation" in text.lower():  # which is resolved when a run begins
             about = [override for override in overrides_in(arguments) if "${" in override]
         return _with_key(text, arguments, about), EXIT_USER_ERROR
     if isinstance(error, OSError) and error.errno in UNWRITABLE:

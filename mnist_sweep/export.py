@@ -22,6 +22,7 @@ from mnist_sweep.errors import FailureError, Parser, UserError, exit_code
 from mnist_sweep.evaluate import logits_of
 from mnist_sweep.runs.lookup import RUN_HELP, find_run
 from mnist_sweep.runs.saved import SavedRun
+from mnist_sweep.writing import unwritable_output
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -224,9 +225,7 @@ def _whole_or_not(path: Path) -> Iterator[Path]:
         staged.chmod(0o644)
         os.replace(staged, target)
     except OSError as error:
-        raise UserError(
-            f"-o {path} cannot be written ({error.strerror}): name a file that can"
-        ) from error
+        raise unwritable_output(path, error.strerror or str(error)) from error
     finally:
         if staged is not None:
             staged.unlink(missing_ok=True)

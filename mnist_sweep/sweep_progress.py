@@ -71,7 +71,8 @@ class SweepProgress(Callback):
         self.start = time.time()
         hush_launcher()
         self.one_by_one = config.hydra.runtime.choices["hydra/launcher"] == "basic"
-        _fetch(config, sweeps)
+        if self.total is not None:  # a search does, when all else of its line is right
+            _fetch(config, sweeps)
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
         from mnist_sweep.runs.console import duration, make_console, show_rule

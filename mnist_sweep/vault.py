@@ -66,12 +66,13 @@ def hide(url: str) -> str:
 
 def hide_in_config(config: Any) -> None:
     """Puts references into `hydra.sweeper` of a config that was read from a file."""
-    if not isinstance(config, DictConfig) or "hydra" not in config:
-        return
-    plain = OmegaConf.to_container(config, resolve=False)
-    hydra = plain.get("hydra") if isinstance(plain, dict) else None
-    sweeper = hydra.get("sweeper") if isinstance(hydra, dict) else None
-    for key, text in _texts("hydra.sweeper", sweeper):
+    node = config
+    for name in ("hydra", "sweeper"):
+        if not isinstance(node, DictConfig) or OmegaConf.is_interpolation(node, name):
+            return
+        node = node.get(name)
+    plain = OmegaConf.to_container(node, resolve=False) if OmegaConf.is_config(node) else node
+    for key, text in _texts("hydra.sweeper", plain):
         if (hidden := hide(text)) != text:
             with read_write(config), open_dict(config):
                 OmegaConf.update(config, key, hidden)

@@ -5,7 +5,25 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from mnist_sweep.errors import UserError
+
 DEVICES = Path("/dev")
+
+
+def write_output(path: Path, content: str | bytes) -> None:
+    """The file that a command's `-o` names.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise unwritable_output(path, error.strerror or str(error)) from error
+
+
+def unwritable_output(path: Path, why: str) -> UserError:
+    return UserError(f"-o {path} cannot be written ({why}): name a file that can")
 
 
 def write_whole(path: Path, content: str | bytes, mode: int = 0o644) -> None:

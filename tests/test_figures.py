@@ -417,6 +417,11 @@ def test_parallel_coordinates_are_the_parameters_of_the_trials() -> None:
     shown = {text.get_text() for text in axes.texts}
     assert {"6", "16", "0.001", "0.1", "max", "avg", "stride", "none", "98", "99"} <= shown
     assert legend_of(figure) == ["2 completed", "1 pruned"]
+    shown_lines, lines = figure.legends[0].get_lines(), [*axes.lines]
+    [unfinished] = {line.get_color() for line in lines if np.isnan(points_of(line)).any()}
+    scale = {matplotlib.colormaps["viridis_r"](value) for value in (0.1, 0.5, 0.9)}
+    drawn = {line.get_color() for line in shown_lines}
+    assert unfinished in drawn and drawn <= {unfinished, *scale} and len(drawn) > 1
 
 
 def test_the_best_trial_is_bold_whichever_way_is_better() -> None:

@@ -254,7 +254,7 @@ def test_where_picks_runs(report: Path, tmp_path: Path) -> None:
         (["results.csv", "-o", "."], "that is a folder"),
         (["results.csv", "-o", "page.txt"], "-o page.txt: a page is HTML; end the name in .html"),
         (["results.csv", "-o", "page"], "-o page: a page is HTML; end the name in .html"),
-        (["results.csv", "-o", "no/such/report.html"], "no/such/report.html: cannot be written"),
+        (["results.csv", "-o", "no/such/report.html"], "-o no/such/report.html cannot be written"),
         (["results.csv", "--where", "nonsense > 1"], "nonsense"),
         (["results.csv", "--where", "seed > 999"], "--where seed > 999: holds for none"),
     ],

@@ -3,6 +3,7 @@
 import ast
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -25,7 +26,26 @@ from tests.pages import ROOT, code_in, read_page, table_rows
 def test_ci_runs_the_test_command_of_the_readme() -> None:
     commands = re.findall(r"^python3 -m venv .*$", (ROOT / "README.md").read_text(), re.MULTILINE)
     [test_command] = [command for command in commands if command.endswith("-m pytest")]
-    assert test_command in (ROOT / ".ci" / "run").read_text()
+    assert test_command.replace(" && ", "\n") in (ROOT / ".ci" / "run").read_text()
+
+
+def test_ci_ends_with_an_installation_that_fails(tmp_path: Path) -> None:
+    (tmp_path / ".ci").mkdir()
+    shutil.copy(ROOT / ".ci" / "run", tmp_path / ".ci" / "run")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, body in {"python3": '[ "$2" != pip ] || exit 3', "apt-get": "exit 0"}.items():
+        (programs / name).write_text(f"#!/bin/sh\n{body}\n")
+        (programs / name).chmod(0o755)
+    done = subprocess.run(
+        [tmp_path / ".ci" / "run"],
+        env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 3
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith(".ci/run ends with code 3, at: python3 -m pip --python .venv install")
 
 
 @pytest.mark.parametrize("name", choices("experiment"))

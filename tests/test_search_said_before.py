@@ -78,6 +78,27 @@ WRONG: dict[str, tuple[list[str], list[str]]] = {
         ["optimizer.lr=range(1e-4, 1e-3)"], ["range(1e-4, 1e-3)", "one value, 0.0001", "step"],
     ),
     "range without its end": (["trainer.epochs=range(1, 2)"], ["one value, 1", "end"]),
+    "interval of values of which some cannot be": (
+        ["optimizer.lr=interval(-1, 1)"],
+        ["optimizer.lr=", "greater than 0", "optimizer.lr is searched from -1 to 1"],
+    ),
+    "interval without a low end": (["optimizer.lr=interval(nan, 1)"], ["interval(nan", "nan"]),
+    "interval without a high end": (["optimizer.lr=interval(0.1, 1e400)"], ["1e400", "inf"]),
+    "numbers for a group": (["optimizer=interval(0.1, 0.5)"], ["optimizer=0.", "by name"]),
+    "continuous parameter, each value tried": (
+        [LR, "hydra/sweeper/sampler=brute_force"],
+        ["optimizer.lr=interval", "hydra/sweeper/sampler"],
+    ),
+    "sampler's value": (
+        [TWO, "++hydra.sweeper.sampler.seed=-1"], ["hydra.sweeper.sampler.seed=-1"],
+    ),
+    "sampler's text for a number": (
+        [TWO, "hydra.sweeper.sampler.seed=x"], ["hydra.sweeper.sampler.seed=x"],
+    ),
+    "pruner's value": (
+        [TWO, "hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_warmup_steps=-1"],
+        ["hydra.sweeper.pruner.n_warmup_steps=-1"],
+    ),
     "interval of one value": (["optimizer.lr=interval(0.1, 0.1)"], ["one value, 0.1"]),
     "subdir": ([TWO, "hydra.sweep.subdir=t_${hydra.job.num}"], ["hydra.sweep.subdir=t_", "dir"]),
     "sampler's other key": (
@@ -109,6 +130,17 @@ def test_a_mistake_is_said_before_a_study_is_begun(
     arguments, fragments = WRONG[mistake]
     assert_refused(search(*arguments), tmp_path, *fragments)
     assert not list(tmp_path.glob("**/study.journal"))
+
+
+def test_the_line_is_checked_before_data_are_looked_for(search: Cli, tmp_path: Path) -> None:
+    data = ("data=auto", "data.download=false", "hydra.sweeper.n_trials=1")
+    for wrong in ("hydra.sweeper.n_jobs=x", "trainer.epochs=x", "hydra.sweeper.sampler.seed=x"):
+        done = search(TWO, *data, wrong)
+        assert_refused(done, tmp_path, wrong)
+        assert "no data=auto" not in done.stdout + done.stderr
+    done = search(TWO, *data)
+    assert done.returncode == 0, done.stderr
+    assert (done.stdout + done.stderr).count("no data=auto") == 1
 
 
 FILES: dict[str, tuple[str, list[str]]] = {

@@ -169,4 +169,4 @@ def test_ended_trials_are_not_looked_up_again(tmp_path: Path) -> None:
     study.ask()
     first = study.get_trials(deepcopy=False)
     known = study._storage.known[study._study_id]  # type: ignore[attr-defined]
-    known.update(11, {10: first[10]}.__getitem__)
+    known.in_states(None, 11, {10: first[10]}.__getitem__, deepcopy=False)

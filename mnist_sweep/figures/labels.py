@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.legend_handler import HandlerTuple
 
 ON_LINES: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 0.6}
 """The box of text that lines may cross. A halo (matplotlib's path effects) would make outlines of
@@ -22,11 +23,15 @@ def wrapped(title: str, width: int) -> str:
 
 
 def legend(figure: Figure, keys: Sequence[Any], note: str | None = None) -> None:
-    """Below the axes, where it covers nothing; the note above it."""
-    longest = max((len(str(key.get_label())) for key in keys), default=0)
+    """Below the axes, where it covers nothing; the note above it. Several keys as a tuple are shown
+    side by side, with the first one's label."""
+    labels = [str((key[0] if isinstance(key, tuple) else key).get_label()) for key in keys]
+    longest = max(map(len, labels), default=0)
     columns = max(1, min(4, len(keys), int(100 / (longest + 7))))
     figure.legend(
         handles=list(keys),
+        labels=labels,
+        handler_map={tuple: HandlerTuple(ndivide=None, pad=0)},
         loc="outside lower center",
         ncols=columns,
         title=note and textwrap.fill(note, 112, max_lines=5, placeholder=" …"),

@@ -1,5 +1,7 @@
 """The trials of a search as parallel coordinates."""
 
+from typing import Any
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
@@ -8,10 +10,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from mnist_sweep.figures.labels import ON_LINES, headline, legend, one_line
-from mnist_sweep.figures.style import BLUE, GREY, WIDTH, styled
+from mnist_sweep.figures.style import GREY, WIDTH, styled
 from mnist_sweep.metrics import is_accuracy
 from mnist_sweep.report.analysis.error_scale import SCALE
 from mnist_sweep.report.analysis.parallel import NO_VALUE, ParallelInfo, ParallelRow
+
+UNFINISHED = "#CCCCCC"
 
 
 @styled
@@ -34,7 +38,7 @@ def parallel(search: ParallelInfo, title: str) -> Figure:
         axes.plot(
             places[:, trial],
             range(len(rows)),
-            color=mappable.to_rgba(results[trial]) if is_done else "#DDDDDD",
+            color=mappable.to_rgba(results[trial]) if is_done else UNFINISHED,
             linewidth=2.4 if is_done and is_last else 1.3 if is_done else 0.7,
             zorder=3 if is_done else 1,
         )
@@ -55,10 +59,12 @@ def parallel(search: ParallelInfo, title: str) -> Figure:
         bar.set_label(f"{name}, %{SCALE}" if is_accuracy(name) else name)
         bar.outline.set_visible(False)
     headline(figure, title)
-    keys = [Line2D([], [], color=BLUE, label=f"{num_completed} completed")]
+    shades = [mappable.to_rgba(value) for value in (0.1, 0.5, 0.9)]
+    label = f"{num_completed} completed"
+    keys: list[Any] = [tuple(Line2D([], [], color=shade, label=label) for shade in shades)]
     if num_completed < len(results):
         label = f"{len(results) - num_completed} pruned"
-        keys.append(Line2D([], [], color="#CCCCCC", linewidth=1, label=label))
+        keys.append(Line2D([], [], color=UNFINISHED, linewidth=0.7, label=label))
     legend(figure, keys)
     return figure
 

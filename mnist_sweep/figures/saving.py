@@ -12,7 +12,7 @@ from PIL import Image
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.figures.style import styled
-from mnist_sweep.writing import write_whole
+from mnist_sweep.writing import write_output
 
 
 @styled
@@ -33,12 +33,7 @@ def save(figure: Figure, path: Path) -> None:
         drawn = Image.open(picture).convert("RGB").quantize(256, dither=Image.Dither.NONE)
         picture = io.BytesIO()
         drawn.save(picture, "png", optimize=True)
-    try:
-        write_whole(path, picture.getvalue())
-    except OSError as error:
-        raise UserError(
-            f"-o {path} cannot be written ({error.strerror}): name a file that can"
-        ) from error
+    write_output(path, picture.getvalue())
 
 
 def _title(figure: Figure) -> str:

@@ -31,6 +31,7 @@ from mnist_sweep.search.points.fitting import Fitter
 from mnist_sweep.search.points.proposing import Proposer
 from mnist_sweep.search.points.sampler import make_sampler, number_of_trials
 from mnist_sweep.search.points.space import Space, make_space
+from mnist_sweep.search.points.validity import check_places
 from mnist_sweep.search.points.wording import bare_key
 from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.lasting import LastingStorage, Patience
@@ -68,7 +69,8 @@ def make_controller(
     if settings.budget == "fit":
         fitter = Fitter(composer, space, settings.fit, settings.fit_rest)
     candidates = Candidates(composer, space, fitter)
-    base = check_sweep(cfg, settings, candidates)
+    samples = candidates.samples()
+    base = check_sweep(cfg, settings, candidates, samples)
     n_trials = number_of_trials(settings, space)
     is_searched = "trainer.device" in map(bare_key, space.distributions)
     device = None if is_searched else base.trainer.device
@@ -78,13 +80,14 @@ def make_controller(
     seeds = tuple(base.seed + n for n in range(settings.replicates))
     layout = Layout(sweep_dir, seeds)
     space_maker = {"_target_": settings.custom_search_space or ""}
-    used = [space_maker, settings.sampler, candidates.base, *candidates.samples()]
+    used = [space_maker, settings.sampler, candidates.base, *samples]
     own, code = of_config(used), code_of(used)
     settle(own)
     rows = Rows(Path(base.record.table), Records(name, layout, candidates, code))
 
     pruner = make_pruner(settings)
     make_sampler(settings, candidates, 0)  # what is wrong with it is said before there is a study
+    check_places(samples, trains_here=workforce.is_here)
     shared = in_common(settings, candidates.base, space.describe())
     recorded = readable_rows(sweep_dir / RESULTS_TABLE)
     storage = open_storage(settings.storage, sweep_dir)

@@ -1,10 +1,13 @@
 """Whether a sweep as a whole can work: what is wrong is said before its study is opened."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_sweep.config import Settings, settings_of, unchecked
 from mnist_sweep.errors import UserError
-from mnist_sweep.search.launching.staffing import PROCESSES, STAFFED, are_here
+from mnist_sweep.search.launching.staffing import PROCESSES, STAFFED
 from mnist_sweep.search.points.candidate import Candidates
 from mnist_sweep.search.points.validity import check_values
 from mnist_sweep.search.points.wording import bare_key
@@ -14,8 +17,13 @@ NUMBERED = "${hydra.job.num}"
 """hydra.sweep.subdir as conf/config.yaml has it."""
 
 
-def check_sweep(cfg: DictConfig, settings: SearchSettings, candidates: Candidates) -> Settings:
-    """The settings of the fixed overrides alone.
+def check_sweep(
+    cfg: DictConfig,
+    settings: SearchSettings,
+    candidates: Candidates,
+    samples: Sequence[Mapping[str, Any]],
+) -> Settings:
+    """The settings of the fixed overrides alone. samples: the candidates'.
 
     Raises:
         UserError: the sweep cannot work.
@@ -35,9 +43,7 @@ def check_sweep(cfg: DictConfig, settings: SearchSettings, candidates: Candidate
             "hydra.sweeper.n_jobs"
         )
     _check_subdir(cfg)
-    samples = candidates.samples()
-    here = settings.n_jobs != 0 and are_here(launcher, cfg.hydra.launcher)
-    check_values(candidates.space, samples, trains_here=here)
+    check_values(candidates.space, samples)
     by_val = [name for name in settings.objective if name.startswith("val_")]
     for config in samples:
         protocol = unchecked(config).protocol.name

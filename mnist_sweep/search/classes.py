@@ -29,7 +29,24 @@ def construct(config: Mapping[str, Any], key: str, allowed: Sequence[str] | None
                 f"in place of _target_, choose with `override /{group}: {choice}` under defaults, "
                 f"or {group}={choice}; --cfg hydra shows its keys"
             )
+        if name := _culprit(config, allowed):
+            raise UserError(
+                f"{key}.{name}={config[name]}: {text}; give it another value"
+            ) from error
         raise UserError(f"{key}._target_={target}: {text}; {remedy}") from error
+
+
+def _culprit(config: Mapping[str, Any], allowed: Sequence[str] | None) -> str | None:
+    """The key without which the class would be content."""
+    for name in config:
+        others = {key: value for key, value in config.items() if key != name}
+        try:
+            if not name.startswith("_"):
+                instantiate(others, _execution_whitelist_=allowed, _convert_="all")
+                return name
+        except Exception:
+            continue
+    return None
 
 
 def _choice_of(target: str) -> str:

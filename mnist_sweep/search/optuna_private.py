@@ -50,8 +50,19 @@ class _Known:
         self.open: list[int] = []
         """Numbers of those that had not ended."""
 
-    def update(self, size: int, look_up: Callable[[int], FrozenTrial]) -> None:
+    def in_states(
+        self,
+        states: Container[TrialState] | None,
+        size: int,
+        look_up: Callable[[int], FrozenTrial],
+        deepcopy: bool,
+    ) -> list[FrozenTrial]:
         """size: so many trials there are."""
+        self._update(size, look_up)
+        trials = self._of(states)
+        return copy.deepcopy(trials) if deepcopy else trials
+
+    def _update(self, size: int, look_up: Callable[[int], FrozenTrial]) -> None:
         new = range(len(self.trials), size)
         self.trials += map(look_up, new)
         for number in self.open:
@@ -59,7 +70,7 @@ class _Known:
         may_be_open = [*self.open, *new]
         self.open = [n for n in may_be_open if not self.trials[n].state.is_finished()]
 
-    def of(self, states: Container[TrialState] | None) -> list[FrozenTrial]:
+    def _of(self, states: Container[TrialState] | None) -> list[FrozenTrial]:
         if states is None:
             return list(self.trials)
         if any(state.is_finished() and state in states for state in TrialState):
@@ -84,10 +95,9 @@ class Journal(JournalStorage):
             self._sync_with_backend()
             replay = self._replay_result
             ids = replay._study_id_to_trial_ids[study_id]
-            known = self.known[study_id]
-            known.update(len(ids), lambda number: replay._trials[ids[number]])
-            trials = known.of(states)
-        return copy.deepcopy(trials) if deepcopy else trials
+            return self.known[study_id].in_states(
+                states, len(ids), lambda number: replay._trials[ids[number]], deepcopy
+            )
 
     def delete_study(self, study_id: int) -> None:
         super().delete_study(study_id)
@@ -111,10 +121,9 @@ class CachedDatabase(_CachedStorage):
         self._read_trials_from_remote_storage(study_id)
         with self._lock:
             by_number = self._studies[study_id].trials
-            known = self.known[study_id]
-            known.update(len(by_number), by_number.__getitem__)
-            trials = known.of(states)
-        return copy.deepcopy(trials) if deepcopy else trials
+            return self.known[study_id].in_states(
+                states, len(by_number), by_number.__getitem__, deepcopy
+            )
 
     def delete_study(self, study_id: int) -> None:
         super().delete_study(study_id)

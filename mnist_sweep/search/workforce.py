@@ -20,6 +20,8 @@ MOST_A_CORE = 16
 class Workforce:
     size: int
     """Workers that are started."""
+    is_here: bool
+    """Whether they are of this machine."""
     device: str | None
     """trainer.device; None where it is not the same for all runs."""
     gpus: tuple[str, ...]
@@ -84,7 +86,7 @@ def make_workforce(
             f"hydra.sweeper.n_jobs={n_jobs}: {size:,} workers, each a process of a few hundred "
             f"MB, for {cores} cores: use at most {MOST_A_CORE * cores}, or auto, one a core"
         )
-    return Workforce(size, device, shared, settings.workers_per_gpu)
+    return Workforce(size, here and n_jobs != 0, device, shared, settings.workers_per_gpu)
 
 
 def _num_cores() -> int:

@@ -12,7 +12,7 @@ from mnist_sweep.report.page.make import make_page
 from mnist_sweep.report.read.load import load_results
 from mnist_sweep.report.read.where import chosen
 from mnist_sweep.report.wording import counted, statuses
-from mnist_sweep.writing import write_whole
+from mnist_sweep.writing import unwritable_output, write_output
 
 SUFFIXES = (".html", ".htm")
 
@@ -31,10 +31,7 @@ def run(arguments: argparse.Namespace) -> None:
     runs = chosen(load_results(*arguments.sources), arguments.where)
     title = arguments.title or _title(arguments.sources)
     page = make_page(runs, title, _own_command(arguments))
-    try:
-        write_whole(output, page)
-    except OSError as error:
-        raise _unwritable(output, error.strerror or str(error)) from error
+    write_output(output, page)
     size = len(page.encode())
     counts = ", ".join(f"{number:,} {status}" for status, number in statuses(runs))
     print(f"{output}: {size / 1e6:.1f} MB, {counted(len(runs), 'run')} ({counts})")
@@ -58,11 +55,7 @@ def _check_output(output: Path) -> None:
     if output.suffix.lower() not in SUFFIXES:
         raise UserError(f"-o {output}: a page is HTML; end the name in .html")
     if not output.parent.is_dir():
-        raise _unwritable(output, "its folder does not exist")
-
-
-def _unwritable(output: Path, why: str) -> UserError:
-    return UserError(f"-o {output}: cannot be written ({why}); name a file that can")
+        raise unwritable_output(output, "its folder does not exist")
 
 
 def _title(sources: Sequence[str]) -> str:

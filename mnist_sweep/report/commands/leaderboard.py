@@ -19,7 +19,7 @@ from mnist_sweep.report.read.where import HELP, chosen
 from mnist_sweep.report.text.formats import as_csv, as_json, latex, markdown
 from mnist_sweep.report.text.rankings import how_to_read, rankings
 from mnist_sweep.report.text.terminal import make_console, show_all
-from mnist_sweep.writing import write_whole
+from mnist_sweep.writing import write_output
 
 TOP_IN_TERMINAL = 20
 
@@ -99,12 +99,7 @@ def run(arguments: argparse.Namespace) -> None:
     else:
         text = io.StringIO()
         _write(text, form, lines, top, notes)
-        try:
-            write_whole(output, text.getvalue())
-        except OSError as error:
-            raise UserError(
-                f"-o {output} cannot be written ({error.strerror}): choose another place"
-            ) from error
+        write_output(output, text.getvalue())
     if form in ("csv", "json"):
         for note in notes:
             print(note, file=sys.stderr)

@@ -57,6 +57,12 @@ class Composer:
     def _split(self, overrides: Sequence[str]) -> tuple["_Base", list[Override]]:
         """What Hydra has to compose, and the values to set upon it."""
         parsed = [_parse(override) for override in overrides]
+        for override in filter(self._is_choice, parsed):
+            if isinstance(override.value(), bool | int | float):
+                raise UserError(
+                    f"{override.input_line}: {override.key_or_group} is a group of config files, "
+                    "which are chosen by name: use choice(...) of names"
+                )
         # Hydra takes groups first and all others in their order, so what adds or deletes a key
         # needs the values before it.
         others = [n for n, o in enumerate(parsed) if not (_is_value(o) or self._is_choice(o))]

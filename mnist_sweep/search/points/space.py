@@ -23,7 +23,7 @@ from optuna.trial import Trial
 from mnist_sweep.errors import UserError
 from mnist_sweep.hydra_private import distributions_of, grid_values, keys_set_by
 from mnist_sweep.search.optuna_private import suggest
-from mnist_sweep.search.points.wording import bare_key, check_has_values, override_of
+from mnist_sweep.search.points.wording import bare_key, check_ends, override_of
 
 Conditions = Mapping[str, Mapping[str, Sequence[Any]]]
 Extender = Callable[[DictConfig, Trial], None]
@@ -141,8 +141,9 @@ class Space:
                 grid[name] = list(grid_values(distribution))
             except ValueError as error:
                 raise UserError(
-                    f"{name}=interval(...) has no end of values for hydra/sweeper/sampler=grid: "
-                    f"use range({distribution}, step) or choice(...), or another sampler"
+                    f"{name}=interval(...) has no end of values for a sampler that tries each of "
+                    f"them: use range(...) with a step, or choice(...), or another "
+                    "hydra/sweeper/sampler"
                 ) from error
         return grid
 
@@ -238,19 +239,21 @@ def _parse(override: str, loader: ConfigLoader | None) -> dict[str, BaseDistribu
             text = "its low end is above its high end: swap the two"
         raise UserError(f"{override}: {text[0].lower()}{text[1:]}") from error
     for distribution in varying.values():
-        check_has_values(override, distribution)
+        check_ends(override, distribution)
     return varying
 
 
 def some_values(distribution: BaseDistribution, *, all_of_them: bool = False) -> list[Any]:
     """Choices, all or a few of them; of a range its ends; of an interval a number that is as
-    likely to be whole as any other there."""
+    likely to be whole as any other there, and numbers near its ends, which themselves may be out of
+    a search's reach."""
     match distribution:
         case CategoricalDistribution():
             choices = list(distribution.choices)
             return choices if all_of_them or len(choices) <= 8 else [*choices[:7], choices[-1]]
         case FloatDistribution(step=None):
-            return [distribution.low + (distribution.high - distribution.low) / GOLDEN]
+            span = distribution.high - distribution.low
+            return [distribution.low + span * share for share in (1 / GOLDEN, 0.001, 0.999)]
         case _:
             return [getattr(distribution, "low", None), getattr(distribution, "high", None)]
 

@@ -5,16 +5,17 @@ have, with whatever it comes together, is one.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from optuna.distributions import FloatDistribution
 from pydantic import ValidationError
 
 from mnist_sweep.config import settings_of, unchecked
-from mnist_sweep.data import find
+from mnist_sweep.data import fetch
 from mnist_sweep.errors import UserError
 from mnist_sweep.experiment import build_loggers, build_model, build_training
+from mnist_sweep.runs.console import make_console, warn
 from mnist_sweep.search.points.space import Space
 from mnist_sweep.search.points.wording import bare_key, whole_numbers_of
 from mnist_sweep.train import settle
@@ -22,9 +23,8 @@ from mnist_sweep.train import settle
 Config = Mapping[str, Any]
 
 
-def check_values(space: Space, configs: Iterable[Config], *, trains_here: bool) -> None:
+def check_values(space: Space, configs: Sequence[Config]) -> None:
     """configs: resolved, of some points of the space in which each parameter has several values.
-    trains_here: whether the devices are those of this machine.
 
     Raises:
         UserError: a value can be in no run, or what is fixed goes together in none of these.
@@ -32,30 +32,24 @@ def check_values(space: Space, configs: Iterable[Config], *, trains_here: bool) 
     searches_model = any(key.startswith("model") for key in map(bare_key, space.distributions))
     checks: dict[str, Callable[[Config], object]] = {
         "settings": settings_of,
-        "data": _check_data,
-        "device": _check_device if trains_here else lambda config: None,
         "training": build_training,
         "loggers": build_loggers,
         "model": build_model,
     }
-    tried = 0
     faults: Counter[str] = Counter()
     first: dict[str, UserError] = {}
     for config in configs:
-        tried += 1
         for part, check in checks.items():
             try:
                 check(config)
             except UserError as error:
-                if part in ("data", "device"):  # are not here
-                    raise
                 _check_single(space, part, error)
                 faults[part] += 1
                 first.setdefault(part, error)
             except Exception:  # of a class of the user's; its run will fail, and say why
                 continue
     for part, count in faults.items():
-        if count == tried and not (part == "model" and searches_model):
+        if count == len(configs) and not (part == "model" and searches_model):
             raise first[part]
 
 
@@ -73,6 +67,9 @@ def _check_single(space: Space, part: str, error: UserError) -> None:
         if isinstance(distribution, FloatDistribution) and "valid integer" in str(error):
             remedy = whole_numbers_of(key, distribution)
             raise UserError(f"{error}; {key} takes whole numbers: {remedy}") from error
+        if isinstance(distribution, FloatDistribution) and part != "model":
+            reach = f"is searched from {distribution.low:g} to {distribution.high:g}"
+            raise UserError(f"{error}; {key} {reach}: give it other ends") from error
     if not wrong or part != "model":
         raise error
 
@@ -85,11 +82,17 @@ def _is_of_a_single_key(error: UserError) -> bool:
     )
 
 
-def _check_data(config: Config) -> None:
-    find(unchecked(config).data)
+def check_places(configs: Iterable[Config], *, trains_here: bool) -> None:
+    """Whether these can run. Downloads data that are missing, which workers do not. trains_here:
+    whether the devices are those of this machine.
 
-
-def _check_device(config: Config) -> None:
-    trainer = unchecked(config).trainer
-    if trainer.device not in ("auto", "cpu"):
-        settle(trainer.model_copy(update={"threads": 1}))
+    Raises:
+        UserError: the data or the device are not here.
+    """
+    jobs = [*map(unchecked, configs)]
+    for data in dict.fromkeys(job.data for job in jobs):
+        if problem := fetch(data):
+            warn(make_console(), f"no data={data.name}", problem)
+    for job in jobs:
+        if trains_here and job.trainer.device not in ("auto", "cpu"):
+            settle(job.trainer.model_copy(update={"threads": 1}))

@@ -1,6 +1,7 @@
 """How a search's keys and values are written: as overrides, and in what is said of wrong ones."""
 
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 from optuna.distributions import (
@@ -47,12 +48,19 @@ def _as_written(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def check_has_values(override: str, distribution: BaseDistribution) -> None:
+def check_ends(override: str, distribution: BaseDistribution) -> None:
     """
     Raises:
-        UserError: it is a range or an interval that has a single value, which is seldom meant.
+        UserError: it is a range or an interval that has a single value, which is seldom meant, or
+            no end.
     """
-    if isinstance(distribution, CategoricalDistribution) or not distribution.single():
+    if isinstance(distribution, CategoricalDistribution):
+        return
+    if isinstance(distribution, FloatDistribution):
+        for end in (distribution.low, distribution.high):
+            if not isfinite(end):
+                raise UserError(f"{override}: its end {end} is no finite number: give one that is")
+    if not distribution.single():
         return
     value, step = getattr(distribution, "low", None), getattr(distribution, "step", None)
     if step is None or "interval" in override:
