@@ -2,17 +2,18 @@
 
 from collections import Counter
 from pathlib import Path
+from statistics import fmean
 
 from optuna.trial import FrozenTrial, TrialState
 from rich.table import Table
 from rich.text import Text
 
-from mnist_sweep.paths import HISTORY, SO_FAR
-from mnist_sweep.runs.console import make_console
+from mnist_sweep.paths import HISTORY, JOB_OUTPUT
+from mnist_sweep.runs.console import duration, make_console
 from mnist_sweep.runs.history import read_history
 from mnist_sweep.runs.resuming import SoFar
 from mnist_sweep.search.display.notation import short_params
-from mnist_sweep.search.objectives import Objectives, format_value
+from mnist_sweep.search.objectives import format_value
 from mnist_sweep.search.study.attributes import CONTROLLER, STATUS, is_finished, is_rejected
 from mnist_sweep.sweep.reaching import Search
 
@@ -20,11 +21,14 @@ from mnist_sweep.sweep.reaching import Search
 def show_status(search: Search) -> None:
     console = make_console()
     trials = search.study.get_trials(deepcopy=False)
-    for name, text in (
+    lines = [
         ("study", f"{search.study.study_name} in {search.folder}"),
         ("trials", _counts(search, trials)),
         ("best", _best(search, trials)),
-    ):
+    ]
+    if left := _time_left(search, trials):
+        lines.append(("left", left))
+    for name, text in lines:
         console.print(Text(f"{name:<8}{text}"), soft_wrap=True)
     running = [trial for trial in trials if trial.state == TrialState.RUNNING]
     num_running = Counter(str(trial.user_attrs.get(CONTROLLER)) for trial in running)
@@ -56,11 +60,21 @@ def _counts(search: Search, trials: list[FrozenTrial]) -> str:
     )
 
 
+def _time_left(search: Search, trials: list[FrozenTrial]) -> str:
+    """By what the finished trials took, as many at once as run now; "" where nothing runs, or none
+    is finished."""
+    finished = list(filter(is_finished, trials))
+    running = sum(trial.state == TrialState.RUNNING for trial in trials)
+    more = (search.n_trials or 0) - len(finished)
+    if not (running and finished and more > 0):
+        return ""
+    took = [t.duration.total_seconds() for t in finished if t.duration is not None]
+    return f"about {duration(fmean(took) * more / running)}, {running} at a time"
+
+
 def _best(search: Search, trials: list[FrozenTrial]) -> str:
-    directions = tuple(direction.name.lower() for direction in search.study.directions)
-    names = tuple(search.study.metric_names or ["value"] * len(directions))
-    objectives = Objectives(names, directions)  # type: ignore[arg-type]
-    best = objectives.front(trials)
+    names = search.objectives.names
+    best = search.objectives.front(trials)
     if not best:
         return "none yet"
     if len(names) > 1:
@@ -71,7 +85,7 @@ def _best(search: Search, trials: list[FrozenTrial]) -> str:
 
 def _progress(run_dir: Path, trial: FrozenTrial) -> list[str]:
     """Of its run under way, the last one of several seeds."""
-    found = sorted(run_dir.rglob(SO_FAR), key=lambda path: path.stat().st_mtime)
+    found = sorted(run_dir.rglob(JOB_OUTPUT), key=lambda path: path.stat().st_mtime)
     under_way = found[-1].parent if found else run_dir
     history = read_history(under_way) if (under_way / HISTORY).exists() else []
     last = history[-1] if history else None
