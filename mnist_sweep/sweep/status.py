@@ -8,7 +8,7 @@ from optuna.trial import FrozenTrial, TrialState
 from rich.table import Table
 from rich.text import Text
 
-from mnist_sweep.paths import HISTORY, SO_FAR
+from mnist_sweep.paths import HISTORY, JOB_OUTPUT
 from mnist_sweep.runs.console import duration, make_console
 from mnist_sweep.runs.history import read_history
 from mnist_sweep.runs.resuming import SoFar
@@ -85,7 +85,7 @@ def _best(search: Search, trials: list[FrozenTrial]) -> str:
 
 def _progress(run_dir: Path, trial: FrozenTrial) -> list[str]:
     """Of its run under way, the last one of several seeds."""
-    found = sorted(run_dir.rglob(SO_FAR), key=lambda path: path.stat().st_mtime)
+    found = sorted(run_dir.rglob(JOB_OUTPUT), key=lambda path: path.stat().st_mtime)
     under_way = found[-1].parent if found else run_dir
     history = read_history(under_way) if (under_way / HISTORY).exists() else []
     last = history[-1] if history else None
