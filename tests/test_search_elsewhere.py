@@ -104,13 +104,15 @@ def test_a_worker_whose_time_is_up_leaves_after_its_epoch_and_another_goes_on(
     run_dir = search.sweep_dir / "0"
     wait_until((run_dir / "checkpoint.pt").exists, command)
     # n_jobs is no more than trials, so another one has to come.
+    said = search.folder / "joined.txt"
     joined = subprocess.Popen(
         [sys.executable, "-m", "mnist_sweep.sweep", "join", str(search.sweep_dir)],
         cwd=search.folder,
         env=environment(PYTHONPATH=os.environ.get("PYTHONPATH", "")),
+        stdout=said.open("w"),
     )
     try:
-        wait_until(lambda: len(guests(search)) == 2, command)
+        wait_until(lambda: "joined" in said.read_text(), command)
         [first] = [guest for guest in guests(search) if guest.pid != joined.pid]
         first.send_signal(signal.SIGUSR2)
         assert command.wait() == 0, command
