@@ -137,9 +137,6 @@ class RayActors:
         settings = {**quiet, "include_dashboard": False, **self.init}
         if address is not None:
             _check_answers(str(address), where)
-            os.environ.setdefault(
-                "RAY_BACKEND_LOG_LEVEL", "fatal"
-            )  # what it prints, it raises, too
             # What is of a cluster to be started does not go with one that runs.
             for name in ("object_store_memory", "include_dashboard", "num_cpus", "num_gpus"):
                 settings.pop(name, None)
