@@ -33,7 +33,7 @@ from optuna.distributions import (
     FloatDistribution,
     IntDistribution,
 )
-from optuna.samplers import GridSampler
+from optuna.samplers import GridSampler, TPESampler
 from optuna.trial import Trial
 
 import mnist_sweep
@@ -291,6 +291,27 @@ def test_what_is_private_to_optuna_is_still_there() -> None:
         assert [optuna_private.is_given(trial) for trial in study.trials] == [False, True]
         assert optuna_private.given_point(study.trials[1]) == {"fixed_params": {"a": 2}}
         assert optuna_private.given_point(study.trials[0])["fixed_params"] == trial.params
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+def test_what_is_private_to_optunas_tpe_is_still_there() -> None:
+    study = optuna.create_study()
+    for value in range(30):
+        trial = study.ask()
+        optuna_private.suggest(trial, "a", IntDistribution(1, 3))
+        study.tell(trial, value)
+    with of_optuna("Study._study_id"):
+        assert optuna_private.read_trial(study, 7) == study.trials[7]
+    with of_optuna("optuna.samplers._tpe.sampler._split_trials or its default_gamma"):
+        good, others = optuna_private.good_and_others(study, study.trials, 30)
+        assert [trial.number for trial in good] == [0, 1, 2] and len(others) == 27
+    with of_optuna("TPESampler._group"):
+        sampler = TPESampler(multivariate=True, group=True)
+        assert optuna_private.groups_parameters(sampler)
+    with of_optuna("Study._get_trials, by which TPESampler asks for trials"):
+        empty: Any = optuna_private.Excerpt(study, [])
+        assert sampler.infer_relative_search_space(empty, study.trials[0]) == {}
+        assert sampler.infer_relative_search_space(study, study.trials[0]) != {}
 
 
 def test_what_is_private_to_optunas_grid_is_still_there() -> None:

@@ -1,6 +1,7 @@
 """TPE in a study of many trials: it sees a part of them, so that a point costs no more and more."""
 
 from typing import Any, cast
+from zlib import crc32
 
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler, TPESampler
@@ -10,7 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from mnist_sweep.search.optuna_private import Excerpt, good_and_others, groups_parameters
 
 MOST = 500
-"""Ended trials that are all seen; of more, at most so many, and at least about half of it."""
+"""Ended trials that are seen, at most."""
 
 TOLD = (TrialState.COMPLETE, TrialState.PRUNED)
 """States of the ended trials that a sampler learns from."""
@@ -20,9 +21,8 @@ class LongStudyTPE(BaseSampler):
     """Optuna's TPE, which goes through all trials for each point.
 
     It compares the density of the good ones, of which there are few, with that of all others, for
-    which a part does as well. Of a long study it sees the good ones, those that run, and every
-    second, fourth, eighth ... of the others. Up to `MOST` trials its points are the same, bit for
-    bit.
+    which a sample does. Of a long study it sees the good ones, those that run, and others drawn by
+    lot. Up to `MOST` trials its points are the same, bit for bit.
     """
 
     def __init__(self, sampler: TPESampler) -> None:
@@ -36,7 +36,6 @@ class LongStudyTPE(BaseSampler):
         self.running: list[FrozenTrial] = []
         self.new: list[FrozenTrial] = []
         """That have ended since the last point."""
-        self.stride = 1
 
     def infer_relative_search_space(
         self, study: Study, trial: FrozenTrial
@@ -85,16 +84,15 @@ class LongStudyTPE(BaseSampler):
         self.running = [t for t in looked_at if t.state == TrialState.RUNNING]
         self.new = [trial for trial in looked_at if trial.state in TOLD]
         self.ended = sorted([*self.ended, *self.new], key=lambda trial: trial.number)
-        if len(self.ended) > MOST or (self.new and self.stride > 1):
-            self._thin(study)
+        if len(self.ended) > MOST:
+            good, others = good_and_others(study, self.ended, MOST)
+            drawn = sorted(others, key=_lot)[: MOST - len(good)]
+            self.ended = sorted([*good, *drawn], key=lambda trial: trial.number)
 
-    def _thin(self, study: Study) -> None:
-        good, others = good_and_others(study, self.ended, MOST)
-        others = [trial for trial in others if trial.number % self.stride == 0]
-        while len(good) + len(others) > MOST:
-            self.stride *= 2
-            others = [trial for trial in others if trial.number % self.stride == 0]
-        self.ended = sorted([*good, *others], key=lambda trial: trial.number)
+
+def _lot(trial: FrozenTrial) -> int:
+    """The same whenever it is drawn, so that who comes to be seen does not depend on the order."""
+    return crc32(str(trial.number).encode())
 
 
 def _excerpt(study: Study, trials: list[FrozenTrial]) -> Study:
