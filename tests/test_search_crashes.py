@@ -56,6 +56,9 @@ def test_what_was_cut_short_is_resumed_to_the_same_result(
     command.process.kill()
     assert command.wait() == -signal.SIGKILL
     wait_until(lambda: all(map(is_gone, tree)))
+    explain = [sys.executable, "-m", "mnist_sweep.sweep", "explain", str(search.sweep_dir / "0")]
+    explained = subprocess.check_output(explain, cwd=search.folder, env=environment(), text=True)
+    assert "s/0: running, but its search is gone: the same command takes it up" in explained
     if is_cut:
         checkpoint = search.sweep_dir / "0" / "checkpoint.pt"
         checkpoint.write_bytes(checkpoint.read_bytes()[: checkpoint.stat().st_size // 2])

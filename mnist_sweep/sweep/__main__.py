@@ -4,11 +4,17 @@ import argparse
 import sys
 from pathlib import Path
 
-from mnist_sweep.errors import Parser, exit_code
+from mnist_sweep.errors import Parser, UserError, exit_code
 from mnist_sweep.report.read.study import find_search
 from mnist_sweep.vault import hide
 
 PROGRAM = "python -m mnist_sweep.sweep"
+
+STATES = (
+    *("completed", "pruned", "running", "waiting", "failed", "diverged", "interrupted"),
+    *("infeasible", "duplicate"),
+)
+"""Of trials, as `list` shows them."""
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -20,15 +26,23 @@ def make_parser() -> argparse.ArgumentParser:
     how.add_argument("--now", action="store_true", help="end what runs, too; it is tried again")
     how.add_argument("--trial", type=int, metavar="N", help="end this trial only, as pruned")
     join = commands.add_parser("join", help="be one more worker of it, on this machine")
-    for command in (status, stop, join):
+    trials = commands.add_parser("list", help="its trials, the newest first")
+    trials.add_argument("--best", action="store_true", help="the best first, completed ones only")
+    trials.add_argument("--state", choices=STATES, help="only trials in it")
+    trials.add_argument(
+        "--top", type=int, default=20, metavar="N", help="so many, 0 for all (default: 20)"
+    )
+    explain = commands.add_parser("explain", help="all that is known of one trial")
+    explain.add_argument("trial", metavar="STUDY/TRIAL", help="such as arch_20000/7")
+    for command in (status, stop, join, trials):
         command.add_argument(
             *("source",),
             type=Path,
             nargs="?",
             metavar="SOURCE",
-            help="the search's directory (default: the newest one in multirun)",
+            help="the search's directory, or its name in multirun (default: the newest one there)",
         )
-    for command in (status, stop):
+    for command in (status, stop, trials, explain):
         command.add_argument(
             "--storage", metavar="URL", help="where the search is kept, if not in its directory"
         )
@@ -43,18 +57,41 @@ def main() -> None:
         Guest(find_search(arguments.source)).live()
         return
     # Here: --help and a mistyped command import no optuna.
+    from mnist_sweep.sweep.explaining import explain
+    from mnist_sweep.sweep.listing import show_trials
     from mnist_sweep.sweep.reaching import opened_search
     from mnist_sweep.sweep.status import show_status
     from mnist_sweep.sweep.stopping import stop
 
     if arguments.storage:
         hide(arguments.storage)
+    number = None
+    if arguments.command == "explain":
+        arguments.source, number = _named(arguments.trial)
     folder, to_write = find_search(arguments.source), arguments.command == "stop"
     with opened_search(folder, arguments.storage, to_write=to_write) as search:
         if to_write:
             stop(search, now=arguments.now, trial=arguments.trial)
+        elif number is not None:
+            explain(search, number)
+        elif arguments.command == "list":
+            show_trials(
+                search, best=arguments.best, state=arguments.state, top=max(0, arguments.top)
+            )
         else:
             show_status(search)
+
+
+def _named(trial: str) -> tuple[Path, int]:
+    """STUDY/TRIAL.
+
+    Raises:
+        UserError: it is none.
+    """
+    study, _, number = trial.rstrip("/").rpartition("/")
+    if not study or not number.isdecimal():
+        raise UserError(f"{trial}: give a study and the number of a trial, such as arch_20000/7")
+    return Path(study), int(number)
 
 
 if __name__ == "__main__":

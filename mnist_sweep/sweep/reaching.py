@@ -8,6 +8,7 @@ from pathlib import Path
 from optuna.study import Study
 
 from mnist_sweep.report.read.study import of_last_command, opened_study
+from mnist_sweep.search.objectives import Objectives
 from mnist_sweep.search.study.leases import Leases
 
 LEASE_S = 60.0
@@ -22,6 +23,12 @@ class Search:
     """As one sees them who has none."""
     n_trials: int | None
     """That the last command on it wants; None where it left nothing."""
+
+    @property
+    def objectives(self) -> Objectives:
+        directions = tuple(direction.name.lower() for direction in self.study.directions)
+        names = tuple(self.study.metric_names or ["value"] * len(directions))
+        return Objectives(names, directions)  # type: ignore[arg-type]
 
 
 @contextmanager

@@ -2,16 +2,17 @@
 
 from collections import Counter
 from pathlib import Path
+from statistics import fmean
 
 from optuna.trial import FrozenTrial, TrialState
 from rich.table import Table
 from rich.text import Text
 
 from mnist_sweep.paths import HISTORY
-from mnist_sweep.runs.console import make_console
+from mnist_sweep.runs.console import duration, make_console
 from mnist_sweep.runs.history import read_history
 from mnist_sweep.search.display.notation import short_params
-from mnist_sweep.search.objectives import Objectives, format_value
+from mnist_sweep.search.objectives import format_value
 from mnist_sweep.search.study.attributes import CONTROLLER, STATUS, is_finished, is_rejected
 from mnist_sweep.sweep.reaching import Search
 
@@ -19,11 +20,14 @@ from mnist_sweep.sweep.reaching import Search
 def show_status(search: Search) -> None:
     console = make_console()
     trials = search.study.get_trials(deepcopy=False)
-    for name, text in (
+    lines = [
         ("study", f"{search.study.study_name} in {search.folder}"),
         ("trials", _counts(search, trials)),
         ("best", _best(search, trials)),
-    ):
+    ]
+    if left := _time_left(search, trials):
+        lines.append(("left", left))
+    for name, text in lines:
         console.print(Text(f"{name:<8}{text}"), soft_wrap=True)
     running = [trial for trial in trials if trial.state == TrialState.RUNNING]
     num_running = Counter(str(trial.user_attrs.get(CONTROLLER)) for trial in running)
@@ -54,11 +58,21 @@ def _counts(search: Search, trials: list[FrozenTrial]) -> str:
     )
 
 
+def _time_left(search: Search, trials: list[FrozenTrial]) -> str:
+    """By what the finished trials took, as many at once as run now; "" where nothing runs, or none
+    is finished."""
+    finished = list(filter(is_finished, trials))
+    running = sum(trial.state == TrialState.RUNNING for trial in trials)
+    more = (search.n_trials or 0) - len(finished)
+    if not (running and finished and more > 0):
+        return ""
+    took = [t.duration.total_seconds() for t in finished if t.duration is not None]
+    return f"about {duration(fmean(took) * more / running)}, {running} at a time"
+
+
 def _best(search: Search, trials: list[FrozenTrial]) -> str:
-    directions = tuple(direction.name.lower() for direction in search.study.directions)
-    names = tuple(search.study.metric_names or ["value"] * len(directions))
-    objectives = Objectives(names, directions)  # type: ignore[arg-type]
-    best = objectives.front(trials)
+    names = search.objectives.names
+    best = search.objectives.front(trials)
     if not best:
         return "none yet"
     if len(names) > 1:

@@ -1,6 +1,5 @@
 """What a line of the leaderboard is called: the least that tells it from the others."""
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -9,6 +8,7 @@ import pandas as pd
 
 from mnist_sweep.report.analysis.tracks import TRACK
 from mnist_sweep.report.read.load import DTYPES
+from mnist_sweep.report.read.overridden import is_key, split
 
 NOT_TELLING = ("logger", "_config")
 """Runs that differ in these are the same configuration."""
@@ -19,13 +19,18 @@ def labels_by(first: pd.DataFrame, by: Sequence[str]) -> list[str]:
     columns = [
         [
             str(value)
-            if DTYPES.get(name, "string") == "string" and not pd.isna(value)
+            if _says_enough(name) and not pd.isna(value)
             else f"{name}={'none' if pd.isna(value) else _short(value)}"
             for value in first[name]
         ]
         for name in by
     ]
     return [" ".join(parts) for parts in zip(*columns, strict=True)]
+
+
+def _says_enough(column: str) -> bool:
+    """Whether its values can do without its name."""
+    return not is_key(column) and DTYPES.get(column, "string") == "string"
 
 
 def _short(value: Any) -> str:
@@ -54,7 +59,8 @@ def labels(first: pd.DataFrame, groups: Any) -> "pd.Series[str]":
 
 def _of_choices(track: pd.DataFrame) -> list[str]:
     """The choices that differ, but for those that tell no more than the ones before them."""
-    choices = [str(name) for name in track if name not in (*DTYPES, *TRACK, *NOT_TELLING)]
+    names = [str(name) for name in track if not is_key(str(name))]
+    choices = [name for name in names if name not in (*DTYPES, *TRACK, *NOT_TELLING)]
     telling: list[str] = []
     code, kinds = np.zeros(len(track), dtype=np.int64), 1
     for name in sorted(choices, key=lambda name: name != "model"):
@@ -71,17 +77,12 @@ def _of_choices(track: pd.DataFrame) -> list[str]:
     groups = {*choices, *TRACK, *NOT_TELLING, "seed"}
     for label, places in alike.items():
         if len(places) > 1:
-            split = [_split(overrides[place]) for place in places]
-            common = set(split[0]).intersection(*split[1:])
-            for place, own in zip(places, split, strict=True):
+            given = [split(overrides[place]) for place in places]
+            common = set(given[0]).intersection(*given[1:])
+            for place, own in zip(places, given, strict=True):
                 differing = (override for override in own if override not in common)
                 labels[place] = " ".join([label, *_settings(differing, groups)])
     return labels
-
-
-def _split(overrides: str) -> list[str]:
-    """Those of a command line. shlex would take ten times as long."""
-    return re.findall(r"(?:'[^']*'|[^\s'])+", overrides) if "'" in overrides else overrides.split()
 
 
 def _settings(overrides: Iterable[str], groups: Collection[str]) -> Iterator[str]:

@@ -117,7 +117,8 @@ def _ranked(lines: pd.DataFrame, sort: str | None, groups: Any) -> pd.DataFrame:
             raise UserError(f"--sort {sort}: after the column comes :asc, :desc or nothing")
         ascending = direction == "asc"
         own = [str(column) for column in lines if column != "run_ids"]
-        numbers = [column for column, dtype in DTYPES.items() if dtype in ("Int64", "float64")]
+        runs = groups.obj
+        numbers = [str(column) for column in runs if runs[column].dtype in ("Int64", "float64")]
         name = _column(name, [*own, *numbers], "--sort")
         if name not in lines:
             if f"{name}_mean" not in lines:

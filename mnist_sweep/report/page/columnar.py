@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from mnist_sweep.metrics import is_accuracy
-from mnist_sweep.report.read.load import DTYPES, TEXT, TIME
+from mnist_sweep.report.read.load import TIME
+from mnist_sweep.report.read.overridden import is_key
 
 DIGITS = {"seconds": 1, "train_seconds": 1, "images_per_s": 0, "peak_rss_mb": 0}
 """After the point; other numbers that are no integers have SIGNIFICANT ones."""
@@ -75,37 +76,41 @@ def columnar(runs: pd.DataFrame) -> dict[str, Any]:
     names = [str(name) for name in runs if runs[name].notna().any()]
     columns = {name: _column(name, runs[name]) for name in names}
     section = {name: title for title, members in SECTIONS.items() for name in members}
-    groups = [name for name in names if name not in section]
-    parts = {**SECTIONS, "Recipe": [*groups, *SECTIONS["Recipe"]]}
+    keys = [name for name in names if is_key(name)]
+    groups = [name for name in names if name not in (*section, *keys)]
+    parts = {**SECTIONS, "Recipe": [*groups, *SECTIONS["Recipe"], *keys]}
     for name, column in columns.items():
         column |= {"name": name, "section": section.get(name, "Recipe")}
         if name in HINTS:
             column["hint"] = HINTS[name]
+    at = SHOWN.index("seconds")
+    new = [key for key in keys if key.rpartition(".")[2] not in SHOWN]  # else a column says it
+    shown = [*SHOWN[:at], *new, *SHOWN[at:]]
     differs = {name for name, column in columns.items() if not column.get("constant")}
     return {
         "n": len(runs),
-        "empty": [{"name": name, **_type(name)} for name in map(str, runs) if name not in columns],
+        "empty": [{"name": n, **_type(n, runs[n])} for n in map(str, runs) if n not in columns],
         "columns": [columns[n] for members in parts.values() for n in members if n in columns],
-        "shown": [n for n in SHOWN if n in columns and (n in differs or n in ALWAYS_SHOWN)],
+        "shown": [n for n in shown if n in columns and (n in differs or n in ALWAYS_SHOWN)],
         "sections": list(SECTIONS),
     }
 
 
-def _type(name: str) -> dict[str, Any]:
+def _type(name: str, values: "pd.Series[Any]") -> dict[str, Any]:
     """kind: how columns.js reads the values. percent: whether they are shown so."""
     kinds = {"boolean": "flag", "Int64": "number", "float64": "number", TIME: "time"}
-    kind = kinds.get(DTYPES.get(name, TEXT), "words" if name in WORDS else "text")
+    kind = kinds.get(str(values.dtype), "words" if name in WORDS else "text")
     return {"kind": kind, **({"percent": True} if is_accuracy(name) else {})}
 
 
 def _column(name: str, values: "pd.Series[Any]") -> dict[str, Any]:
     if len(values) > 1 and values.notna().all() and values.nunique() == 1:
         return {**_column(name, values.head(1)), "constant": True}
-    return {**_type(name), **_values(name, values)}
+    return {**_type(name, values), **_values(name, values)}
 
 
 def _values(name: str, values: "pd.Series[Any]") -> dict[str, Any]:
-    match _type(name)["kind"]:
+    match _type(name, values)["kind"]:
         case "flag":
             return _texts(values.map({True: "yes", False: "no"}).astype("string"))
         case "time":
@@ -122,7 +127,7 @@ def _numbers(name: str, values: "pd.Series[Any]") -> dict[str, Any]:
     numbers = values.astype("float64").to_numpy(dtype=float, na_value=np.nan)
     missing = ~np.isfinite(numbers)
     digits: int | None = DIGITS.get(name)
-    if DTYPES[name] == "Int64":
+    if values.dtype == "Int64":
         digits = 0
     elif is_accuracy(name):
         digits = ACCURACY_DIGITS

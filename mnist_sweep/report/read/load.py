@@ -12,6 +12,7 @@ import pandas as pd
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.paths import MAIN_TABLE, RESULTS_TABLE
+from mnist_sweep.report.read.overridden import with_overridden
 from mnist_sweep.runs.record import RunRecord, Status
 from mnist_sweep.runs.sheet import OtherFormError, read_sheet
 from mnist_sweep.runs.tables import find_tables
@@ -54,7 +55,8 @@ def load_results(*sources: str | Path) -> pd.DataFrame:
 
     sources: tables or folders (default: outputs/results.csv). A folder stands for the results.csv
     in it; if it has none, for every results.csv below it. The frame has the columns of RunRecord,
-    groups in the place of `groups`; missing values are NA. `attrs["sources"]` lists the tables;
+    groups in the place of `groups`, then one for each key of the runs' overrides (optimizer.lr);
+    missing values are NA. `attrs["sources"]` lists the tables;
     `attrs["skipped"]` is a line of text on what was not read, "" if there is nothing to say.
 
     Raises:
@@ -81,7 +83,7 @@ def load_results(*sources: str | Path) -> pd.DataFrame:
     is_other = in_several & ~frame.duplicated(keep="last")
     # A sweep's runs are in its table and in the common one: only rows that differ are to be told.
     skipped["repeat{s} of a run in another table"] += int(is_other.sum())
-    frame = frame[~in_several].reset_index(drop=True)
+    frame = with_overridden(frame[~in_several].reset_index(drop=True))
     frame.attrs = {"sources": tables, "skipped": _listed(skipped)}
     return frame
 

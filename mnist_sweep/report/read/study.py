@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mnist_sweep.errors import UserError
+from mnist_sweep.errors import UserError, did_you_mean
 from mnist_sweep.paths import JOURNAL, MULTIRUN, RESULTS_TABLE, SWEEP_CONFIG
 from mnist_sweep.runs.table import ResultsTable, UnreadableTableError
 
@@ -63,17 +63,20 @@ class SearchStudy:
 
 
 def find_search(source: Path | None) -> Path:
-    """The folder of one search: this one, the only one below it, or (default) the newest one.
+    """The folder of one search: this one, the one of this name in multirun, the only one below it,
+    or (default) the newest one.
 
     Raises:
         UserError: there is no search, or there are several to choose from.
     """
     root = source or MULTIRUN
+    if not root.is_dir() and (MULTIRUN / root).is_dir():
+        root = MULTIRUN / root
     if not root.is_dir():
         reason = "is no folder" if root.exists() else "does not exist"
         raise UserError(
-            f"{root} {reason}: give a search's folder, such as multirun/arch_20000 (searches are "
-            "made with hydra/sweeper=search)"
+            f"{root} {reason}{_near(root)}: give a search's folder, such as multirun/arch_20000 "
+            "(searches are made with hydra/sweeper=search)"
         )
     if _is_search(root):
         return root
@@ -89,6 +92,13 @@ def find_search(source: Path | None) -> Path:
     if source is None and len(found) > 1:
         print(f"search  {found[-1]}, the newest of {len(found)}")
     return found[-1]
+
+
+def _near(root: Path) -> str:
+    """Searches whose names are like that one's."""
+    below = {path.parent for path in MULTIRUN.rglob(JOURNAL)}
+    names = [str(folder.relative_to(MULTIRUN)) for folder in below]
+    return did_you_mean(root.name, names)
 
 
 def _is_search(folder: Path) -> bool:
