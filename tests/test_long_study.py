@@ -97,5 +97,5 @@ def test_a_study_that_is_gone_on_with_is_seen_alike(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(long_study, "MOST", 40)
     study, _ = searched(LongStudyTPE(TPESampler(seed=1)), 200)
     study.sampler = sampler = LongStudyTPE(TPESampler(seed=2))
-    study.ask()
+    suggest(study.ask(), "width", SPACE["width"])
     assert len(sampler.ended) == 40
