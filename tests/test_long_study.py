@@ -1,6 +1,7 @@
 """TPE in a long study, against Optuna's own, which goes through all trials."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import optuna
 import pytest
@@ -26,15 +27,20 @@ SPACE: dict[str, BaseDistribution] = {
     "width": IntDistribution(1, 64),
     "pool": CategoricalDistribution(["max", "avg"]),
 }
-SAMPLERS = {
+Direction = Literal["minimize", "maximize"]
+
+SAMPLERS: dict[str, dict[str, Any]] = {
     "multivariate": {"multivariate": True, "group": True, "constant_liar": True},
     "ungrouped": {"multivariate": True, "constant_liar": True},
     "univariate": {"multivariate": False, "constant_liar": False},
 }
 
 
+ONE_OR_TWO: tuple[tuple[Direction, ...], ...] = (("maximize",), ("maximize", "minimize"))
+
+
 def searched(
-    sampler: BaseSampler, size: int, directions: tuple[str, ...] = ("maximize",)
+    sampler: BaseSampler, size: int, directions: Sequence[Direction] = ("maximize",)
 ) -> tuple[Study, list[dict[str, Any]]]:
     """A study with three trials at a time, of every end; and the points in their order."""
     study = optuna.create_study(sampler=sampler, directions=directions)
@@ -65,7 +71,7 @@ def searched(
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_study_that_is_not_long_has_the_same_points(name: str) -> None:
-    for directions in (("maximize",), ("maximize", "minimize")):
+    for directions in ONE_OR_TWO:
         expected = searched(TPESampler(seed=1, **SAMPLERS[name]), 60, directions)[1]
         ours = LongStudyTPE(TPESampler(seed=1, **SAMPLERS[name]))
         assert searched(ours, 60, directions)[1] == expected

@@ -171,15 +171,18 @@ def test_gpus_are_shared_evenly(count: int, events: list[bool | int]) -> None:
 
 
 DOUBTS = {
-    "as it is meant": (Workforce(4, "cuda", ("0", "1"), 2), []),
-    "no GPU, and none asked for": (Workforce(4, "cpu", (), 1), []),
+    "as it is meant": (Workforce(4, True, "cuda", ("0", "1"), 2), []),
+    "no GPU, and none asked for": (Workforce(4, True, "cpu", (), 1), []),
     "more workers": (
-        Workforce(3, "auto", ("0", "1"), 1),
+        Workforce(3, True, "auto", ("0", "1"), 1),
         ["n_jobs=3", "up to 2 workers share each GPU", "workers_per_gpu=1"],
     ),
-    "for a CPU": (Workforce(2, "cpu", (), 2), ["workers_per_gpu=2", "trainer.device=cpu"]),
-    "of one GPU": (Workforce(2, "cuda:1", (), 2), ["workers_per_gpu=2", "trainer.device=cuda:1"]),
-    "of none": (Workforce(2, "auto", (), 2), ["workers_per_gpu=2", "no GPU of this machine"]),
+    "for a CPU": (Workforce(2, True, "cpu", (), 2), ["workers_per_gpu=2", "trainer.device=cpu"]),
+    "of one GPU": (
+        Workforce(2, True, "cuda:1", (), 2),
+        ["workers_per_gpu=2", "trainer.device=cuda:1"],
+    ),
+    "of none": (Workforce(2, True, "auto", (), 2), ["workers_per_gpu=2", "no GPU of this machine"]),
 }
 
 

@@ -221,7 +221,7 @@ def test_a_workers_data_are_its_own(
         cfg = compose("config", ["hydra/sweeper=search"], return_hydra_config=True)
         loader = GlobalHydra.instance().config_loader()
     fixed = tuple(overrides.format(here=here, there=there).split())
-    context = SweepContext(HydraContext(loader, Callbacks(), TARGETS), cfg, fixed, name)
+    context = SweepContext(HydraContext(loader, Callbacks(), TARGETS), cfg, {}, fixed, name)
     if root is None or "{" in root:
         found = with_own_data(context, context.composer())
         assert found.data_root == (None if root is None else root.format(here=here))

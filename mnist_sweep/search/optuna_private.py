@@ -166,10 +166,9 @@ class CachedProxy(GrpcStorageProxy):
         with self._cache.lock:
             self._cache._read_trials_from_remote_storage(study_id)
             by_number = self._cache.studies[study_id].trials
-            known = self.known[study_id]
-            known.update(len(by_number), by_number.__getitem__)
-            trials = known.of(states)
-        return copy.deepcopy(trials) if deepcopy else trials
+            return self.known[study_id].in_states(
+                states, len(by_number), by_number.__getitem__, deepcopy
+            )
 
     def delete_study(self, study_id: int) -> None:
         super().delete_study(study_id)
