@@ -32,8 +32,8 @@ class SearchSettings(Schema):
     ]
     """A named study lives in multirun/<study_name>, and the same command goes on with it."""
     storage: Annotated[str | None, NotIn.STUDY]
-    """A database's URL, or `grpc://host:port` of Optuna's proxy; null is a journal file in the sweep's
-    directory."""
+    """A database's URL, or `grpc://host:port` of Optuna's proxy; null is a journal file in the
+    sweep's directory."""
     storage_wait_s: Annotated[float, Field(ge=0, allow_inf_nan=False), NotIn.STUDY]
     """A database that goes away (a restart) is waited for this long before the search ends."""
     objective: Annotated[tuple[ObjectiveName, ...], Field(min_length=1)]
