@@ -42,6 +42,7 @@ def options(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     helps: list[tuple[str, ...]] = [("mnist_sweep", "--hydra-help")]
     helps += [(f"mnist_sweep.{module}", "--help") for module in ("rerun", "evaluate", "export")]
     helps += [("mnist_sweep.report", command, "--help") for command in COMMANDS]
+    helps += [("mnist_sweep.sweep", command, "--help") for command in ("stop", "list", "serve")]
     cli = cli_in(tmp_path_factory.mktemp("help"))
     texts = [cli(*arguments, module=module).stdout for module, *arguments in helps]
     return set(re.findall(r"(?<![\w-])--?\w[\w-]*", " ".join(texts)))

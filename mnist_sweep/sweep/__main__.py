@@ -57,12 +57,8 @@ def make_parser() -> argparse.ArgumentParser:
         )
     serve = commands.add_parser("serve", help="let machines that do not see a database use it")
     serve.add_argument("--storage", metavar="URL", required=True, help="the database's")
-    serve.add_argument(
-        *("--host",),
-        default="localhost",
-        help="where it listens (default: localhost, which other machines cannot reach; it asks for "
-        "no password)",
-    )
+    of_host = "where it listens (default: localhost, for this machine alone; it asks no password)"
+    serve.add_argument("--host", default="localhost", help=of_host)
     serve.add_argument("--port", type=int, default=PORT, help=f"(default: {PORT})")
     return parser
 
