@@ -59,7 +59,7 @@ def parallel(search: ParallelInfo, title: str) -> Figure:
         bar.set_label(f"{name}, %{SCALE}" if is_accuracy(name) else name)
         bar.outline.set_visible(False)
     headline(figure, title)
-    shades = [mappable.to_rgba(value) for value in (0.1, 0.5, 0.9)]
+    shades = [mappable.get_cmap()(value) for value in (0.1, 0.5, 0.9)]
     label = f"{num_completed} completed"
     keys: list[Any] = [tuple(Line2D([], [], color=shade, label=label) for shade in shades)]
     if num_completed < len(results):
