@@ -10,7 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mnist_sweep.search.optuna_private import Excerpt, good_and_others, groups_parameters
 
-MOST = 500
+MOST = 1000
 """Ended trials that are seen, at most."""
 
 TOLD = (TrialState.COMPLETE, TrialState.PRUNED)
