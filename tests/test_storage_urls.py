@@ -2,8 +2,8 @@
 was given it, and never the password."""
 
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -80,7 +80,7 @@ def silence() -> Iterator[int]:
 
 @pytest.mark.parametrize("who", [web_server, silence])
 def test_where_something_else_listens_that_is_said(
-    who: type[Iterator[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    who: Callable[[], AbstractContextManager[int]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with who() as port:
         url = f"postgresql+psycopg://me:{SECRET}@127.0.0.1:{port}/db?connect_timeout=2"
