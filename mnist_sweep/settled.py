@@ -25,6 +25,9 @@ from typing import Any
 BEGIN = "mnist_sweep_settled"
 """This module's name in an archive; that it is imported there settles what the archive holds."""
 
+NAME = "mnist_sweep.settled"
+"""In the package, whichever of the two is running."""
+
 INDEX = "index.json"
 
 
@@ -87,7 +90,7 @@ def pack(sources: Mapping[str, Source]) -> bytes:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as file:
         file.writestr("__main__.py", f"import {BEGIN}\n{BEGIN}.main()\n")
-        file.writestr(f"{BEGIN}.py", sources[f"{__package__}.settled"].text or b"")
+        file.writestr(f"{BEGIN}.py", sources[NAME].text or b"")
         file.writestr(INDEX, json.dumps(index))
         for name, source in sources.items():
             file.writestr(_member(name), source.text or b"")
@@ -114,6 +117,6 @@ def main() -> None:
 
 
 if __name__ == BEGIN:
-    sys.modules["mnist_sweep.settled"] = sys.modules[__name__]
+    sys.modules[NAME] = sys.modules[__name__]
     archive = Path(__file__).parent
     settle(unpack(archive))

@@ -8,8 +8,8 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
@@ -83,15 +83,14 @@ class Pool(Team[_Process]):
         self.size = size
         self.context = context
         self.gpus = gpus
+        self.archive: Path | None = None
+        """Of what the workers run."""
         self.processes = multiprocessing.get_context("forkserver")
         self.processes.set_forkserver_preload([settled.BEGIN, worker_process.__name__])
 
     def open(self) -> None:
         """A worker is started when there is a job for it."""
-        archive = leave_archive(Path(self.context.config.hydra.sweep.dir))
-        # Where the server of the workers, which may be replaced at any time, finds `settled.BEGIN`.
-        paths = [str(archive), os.environ.get("PYTHONPATH", "")]
-        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, paths))
+        self.archive = leave_archive(Path(self.context.config.hydra.sweep.dir))
 
     @property
     def has_room(self) -> bool:
@@ -134,7 +133,21 @@ class Pool(Team[_Process]):
         resource_tracker.ensure_running()  # which would let it through again
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            process.start()
+            with _on_path(self.archive):
+                process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         return _Process(ours, process=process, life=psutil.Process(process.pid), gpu=gpu)
+
+
+@contextmanager
+def _on_path(archive: Path | None) -> Iterator[None]:
+    """The server of the workers, which may be replaced at any time, finds `settled.BEGIN` there."""
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(str(path) for path in (archive, before) if path)
+    try:
+        yield
+    finally:
+        del os.environ["PYTHONPATH"]
+        if before is not None:
+            os.environ["PYTHONPATH"] = before
