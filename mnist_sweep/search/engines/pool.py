@@ -6,6 +6,7 @@ moment and shares the server's memory. It keeps its data between runs.
 
 import multiprocessing
 import signal
+import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -75,6 +76,9 @@ class Pool(Team[_Process]):
         self.size = size
         self.context = context
         self.processes = multiprocessing.get_context("forkserver")
+        # A worker that is ended while joblib is imported leaves a semaphore, of which the tracker
+        # that removes it would speak on standard error.
+        sys.warnoptions.append("ignore:resource_tracker:UserWarning")
         self.processes.set_forkserver_preload([worker_process.__name__])
 
     @property
