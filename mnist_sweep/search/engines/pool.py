@@ -7,6 +7,7 @@ moment and shares the server's memory. It keeps its data between runs.
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -86,6 +87,9 @@ class Pool(Team[_Process]):
         self.archive: Path | None = None
         """Of what the workers run."""
         self.processes = multiprocessing.get_context("forkserver")
+        # A worker that is ended while joblib is imported leaves a semaphore, of which the tracker
+        # that removes it would speak on standard error.
+        sys.warnoptions.append("ignore:resource_tracker:UserWarning")
         self.processes.set_forkserver_preload([settled.BEGIN, worker_process.__name__])
 
     def open(self) -> None:
