@@ -26,7 +26,7 @@ SPACE: dict[str, BaseDistribution] = {
     "width": IntDistribution(1, 64),
     "pool": CategoricalDistribution(["max", "avg"]),
 }
-SAMPLERS = {
+SAMPLERS: dict[str, dict[str, Any]] = {
     "multivariate": {"multivariate": True, "group": True, "constant_liar": True},
     "ungrouped": {"multivariate": True, "constant_liar": True},
     "univariate": {"multivariate": False, "constant_liar": False},
