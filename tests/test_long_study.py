@@ -1,7 +1,6 @@
 """TPE in a long study, against Optuna's own, which goes through all trials."""
 
-from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, cast
 
 import optuna
 import pytest
@@ -27,8 +26,6 @@ SPACE: dict[str, BaseDistribution] = {
     "width": IntDistribution(1, 64),
     "pool": CategoricalDistribution(["max", "avg"]),
 }
-Direction = Literal["minimize", "maximize"]
-
 SAMPLERS: dict[str, dict[str, Any]] = {
     "multivariate": {"multivariate": True, "group": True, "constant_liar": True},
     "ungrouped": {"multivariate": True, "constant_liar": True},
@@ -36,14 +33,11 @@ SAMPLERS: dict[str, dict[str, Any]] = {
 }
 
 
-ONE_OR_TWO: tuple[tuple[Direction, ...], ...] = (("maximize",), ("maximize", "minimize"))
-
-
 def searched(
-    sampler: BaseSampler, size: int, directions: Sequence[Direction] = ("maximize",)
+    sampler: BaseSampler, size: int, directions: tuple[str, ...] = ("maximize",)
 ) -> tuple[Study, list[dict[str, Any]]]:
     """A study with three trials at a time, of every end; and the points in their order."""
-    study = optuna.create_study(sampler=sampler, directions=directions)
+    study = optuna.create_study(sampler=sampler, directions=cast(Any, directions))
     points, running = [], []
     for _ in range(size):
         trial = study.ask()
@@ -71,7 +65,7 @@ def searched(
 
 @pytest.mark.parametrize("name", SAMPLERS)
 def test_a_study_that_is_not_long_has_the_same_points(name: str) -> None:
-    for directions in ONE_OR_TWO:
+    for directions in (("maximize",), ("maximize", "minimize")):
         expected = searched(TPESampler(seed=1, **SAMPLERS[name]), 60, directions)[1]
         ours = LongStudyTPE(TPESampler(seed=1, **SAMPLERS[name]))
         assert searched(ours, 60, directions)[1] == expected
