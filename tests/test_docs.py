@@ -66,10 +66,9 @@ NOT_RUN = {
     "MLFLOW_ALLOW_FILE_STORE=true mlflow ui --backend-store-uri outputs/mlruns": SERVES,
     "optuna-dashboard multirun/arch_20000/study.journal": SERVES,
     "python -m mnist_sweep.sweep serve --storage postgresql+psycopg://user@host/database": SERVES,
-    "python -m mnist_sweep -m sweep=arch_20k hydra.sweeper.storage=grpc://localhost:13000": (
-        BY_PROXY
-    ),
-    "python -m mnist_sweep.sweep status multirun/arch_20000 --storage grpc://localhost:13000": (
+    "python -m mnist_sweep -m sweep=arch_20k hydra.sweeper.study_name=shared "
+    "hydra.sweeper.storage=grpc://localhost:13000": (BY_PROXY),
+    "python -m mnist_sweep.sweep status multirun/shared --storage grpc://localhost:13000": (
         BY_PROXY
     ),
     "python -m mnist_sweep -m sweep=arch_20k "

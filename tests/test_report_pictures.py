@@ -330,7 +330,7 @@ def test_a_search_kept_in_a_database_is_read_from_there(
 ) -> None:
     url = f"sqlite:///{tmp_path}/study.db"
     study = optuna.create_study(study_name="tiny", storage=url, direction="maximize")
-    study.add_trials([t for t in trials_of(searched) if t.state == TrialState.COMPLETE])
+    study.add_trials(trials_of(searched))
     folder = tmp_path / "multirun" / "tiny"
     folder.mkdir(parents=True)
     (folder / "results.csv").write_bytes((searched / "results.csv").read_bytes())

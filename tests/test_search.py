@@ -973,7 +973,9 @@ MISTAKES: dict[str, tuple[list[str], list[str]]] = {
         [LR, "hydra/launcher=submitit_local", "+hydra.launcher.timeout=5"],
         ["hydra.launcher.timeout: no such key", "did you mean timeout_min"],
     ),
-    "grid of an interval": (["optimizer.lr=interval(0.1, 0.2)", GRID], ["optimizer.lr", "grid"]),
+    "grid of an interval": (
+        ["optimizer.lr=interval(0.1, 0.2)", GRID], ["optimizer.lr", "hydra/sweeper/sampler"],
+    ),
     "fit to nothing": (
         ["model=cnn_space", "model.stage1.width=range(3, 9)", "hydra.sweeper.budget=fit",
          "hydra.sweeper.fit=[model.stage*.width]", "budget.max_params=null"],

@@ -258,10 +258,11 @@ def test_workers_that_cannot_reach_the_search_are_said_to(search: Search) -> Non
 
 def test_workers_that_have_all_ended_say_why(search: Search) -> None:
     (search.folder / "sitecustomize.py").write_text(
-        "import sys\nif 'submitit.core._submit' in sys.orig_argv: sys.modules['mnist_sweep'] = None"
+        "import sys\n"
+        "if 'mnist_sweep.search.engines.guest' in sys.orig_argv: sys.modules['torch'] = None"
     )
     command = search.run(LR, LOCAL, "hydra.sweeper.n_trials=4", code=1)
-    assert "ModuleNotFoundError: No module named" in command.err.read_text().splitlines()[-1]
+    assert "ModuleNotFoundError: import of torch halted" in command.err.read_text().splitlines()[-1]
     assert command.err.read_text().count("\n") == 1
 
 

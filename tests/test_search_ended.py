@@ -70,13 +70,13 @@ def test_the_same_command_does_nothing_more_and_a_higher_number_goes_on(ended: S
         pytest.param('"op_code":6', 40, True, id="end-of-a-trial"),
         pytest.param('"num_params"', 40, True, id="after-the-point"),
         pytest.param('"config"', 40, False, id="before-the-point"),
-        pytest.param('"op_code":4', 40, False, id="birth-of-a-trial"),
     ],
 )
 def test_a_journal_cut_short_is_gone_on_with(
     ended: Search, text: str, keep: int, is_kept: bool
 ) -> None:
-    """As a power failure leaves it: rows and runs may be on the disk sooner than the journal.
+    """As a power failure leaves it: rows and runs may be on the disk sooner than all of the journal
+    but the births of trials.
 
     keep: bytes of the last line that has this text; the rest of the file is lost.
     """

@@ -21,7 +21,7 @@ from mnist_sweep.config import settings_of
 from mnist_sweep.errors import UserError
 from mnist_sweep.paths import CONF, RESULTS_TABLE
 from mnist_sweep.runs.provenance import code_of
-from mnist_sweep.runs.record import RunRecord, Status, read_result
+from mnist_sweep.runs.record import RunName, RunRecord, Status, read_result
 from mnist_sweep.runs.table import ResultsTable
 from mnist_sweep.search.controller import Controller
 from mnist_sweep.search.display.progress import Progress
@@ -499,7 +499,10 @@ def test_a_lost_trial_ends_as_far_as_it_came(tmp_path: Path, case: str) -> None:
     with killed.ledger:
         job = killed.begin()
         for seed, (status, measured) in enumerate(lost.left):
-            killed.run(replace(job, subdir=killed.layout.subdir(0, seed)), status, **measured)
+            run_dir = killed.layout.run_dir(0, seed)
+            info = replace(job.info, name=RunName.of(run_dir))
+            subdir = killed.layout.subdir(0, seed)
+            killed.run(replace(job, info=info, subdir=subdir), status, **measured)
     now = Parts(tmp_path, study=killed.study, **settings)
     with now.ledger:
         now.recovery.recover()

@@ -37,6 +37,7 @@ COMPLETED_RUNG = "completed_rung_"
 """And the rung's number, from 0: the value there."""
 
 
+BIRTH_OF_A_TRIAL = int(JournalOperation.CREATE_TRIAL)
 NEWEST_OPERATION = int(max(JournalOperation))
 """The largest `op_code` of a journal that this version of Optuna knows."""
 

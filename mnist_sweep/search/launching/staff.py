@@ -28,6 +28,9 @@ LEAVE = signal.SIGUSR2
 COMPLAINTS = ("error: ", "waiting: ")
 """How a worker's lines on its standard error begin that say why it ended, or has not joined."""
 
+THAT_IT_ENDED = "the worker ended with exit code"
+"""What its job says after it."""
+
 NO_WORDS = re.compile(r"\s|srun: |submitit (INFO|WARNING)")
 """How lines begin that do not say why a process ended: frames of a traceback, bookkeeping."""
 
@@ -96,4 +99,5 @@ def last_words_in(text: str) -> str | None:
     """Why a process ended, by what it wrote: its complaint, or else the last line that says
     something."""
     said = [line for line in text.splitlines() if line.strip() and not NO_WORDS.match(line)]
+    said = [line for line in said if THAT_IT_ENDED not in line] or said
     return complaint_in(text) or (said[-1][-300:] if said else None)

@@ -23,6 +23,7 @@ from mnist_sweep.errors import UserError, did_you_mean
 from mnist_sweep.gpus import VISIBLE
 from mnist_sweep.search.launching.staff import (
     LEAVE,
+    THAT_IT_ENDED,
     complaint_in,
     last_words_in,
     worker_command,
@@ -69,7 +70,7 @@ class WorkerJob(Checkpointable):
         _await(self.worker)
         code = self.worker.wait()
         if code != 0:
-            raise RuntimeError(f"the worker ended with exit code {code}")
+            raise RuntimeError(f"{THAT_IT_ENDED} {code}")
         return code
 
     def _on_term(self, signum: int, frame: FrameType | None) -> None:

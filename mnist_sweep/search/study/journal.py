@@ -13,7 +13,7 @@ from optuna.storages.journal import BaseJournalBackend, JournalFileSymlinkLock
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.locks import EXPIRY_S, network_file_system
-from mnist_sweep.search.optuna_private import NEWEST_OPERATION
+from mnist_sweep.search.optuna_private import BIRTH_OF_A_TRIAL, NEWEST_OPERATION
 
 BLOCK = 1 << 20
 """Bytes that are read at once, so that a long study is not in memory twice."""
@@ -29,7 +29,8 @@ class JournalFile(BaseJournalBackend):
 
     Unlike Optuna's own file backend it locks through the kernel, which frees the lock of a killed
     process at once (Optuna waits 30 s), mends a line that was cut short, and waits for the disk
-    where a trial is completed, not for each of its parameters. The file stays open, is a lock
+    where a trial is begun or completed, so that none that has a row is lost, but not for each of
+    its parameters. The file stays open, is a lock
     itself, and only what is new in it is read: a search writes some twenty operations a proposal.
     It takes Optuna's lock as well, since another program (a dashboard) may be in the midst of a
     line.
@@ -75,7 +76,7 @@ class JournalFile(BaseJournalBackend):
             try:
                 while left:
                     left = left[os.write(file, left) :]
-                if any(log.get("values") for log in logs):
+                if any(log.get("values") or log["op_code"] == BIRTH_OF_A_TRIAL for log in logs):
                     os.fsync(file)
             except OSError as error:  # a full disk
                 os.ftruncate(file, size)
