@@ -129,7 +129,7 @@ class Pool(Team[_Process]):
         gpu = least_used(self.gpus, (worker.gpu for worker in self.workers))
         process = self.processes.Process(
             target=worker_process.live,
-            args=(theirs, self.context, gpu),
+            args=(theirs, gpu),
             daemon=True,
             name="mnist_sweep worker",
         )
@@ -141,6 +141,10 @@ class Pool(Team[_Process]):
                 process.start()
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        theirs.close()  # so that its end is noticed
+        # Not among its arguments: of those it would say aloud that they were cut short, should this
+        # process be killed meanwhile.
+        ours.send(self.context)
         return _Process(ours, process=process, life=psutil.Process(process.pid), gpu=gpu)
 
 

@@ -16,14 +16,15 @@ from mnist_sweep.search.engines.talk import serve
 from mnist_sweep.search.engines.workplace import SweepDirectory
 
 
-def live(pipe: Connection, context: SweepContext, gpu: str | None) -> None:
-    """gpu: the one that it is to see; None: all."""
+def live(pipe: Connection, gpu: str | None) -> None:
+    """pipe: on which its `SweepContext` comes first. gpu: the one that it is to see; None: all."""
     if gpu is not None:
         see_only(gpu)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the controller's to interpret
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         signal.signal(signal.SIGTERM, _interrupt)
+        context: SweepContext = pipe.recv()
         serve(pipe, context, SweepDirectory())
     except (EOFError, BrokenPipeError, KeyboardInterrupt):
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it is about to end

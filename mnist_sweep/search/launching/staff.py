@@ -31,7 +31,7 @@ COMPLAINTS = ("error: ", "waiting: ")
 THAT_IT_ENDED = "the worker ended with exit code"
 """What its job says after it."""
 
-NO_WORDS = re.compile(r"\s|Traceback |srun: |submitit (INFO|WARNING)")
+NO_WORDS = re.compile(r"\s|Traceback |srun: |submitit [A-Z]+ ")
 """How lines begin that do not say why a process ended: frames of a traceback, bookkeeping."""
 
 
