@@ -1,11 +1,12 @@
 """What a search costs its controller a trial, and in memory, when its study is long.
 
-    python benchmarks/search_growth.py [--sampler random] [--pruner median | --rungs]
+    python benchmarks/search_growth.py [--sampler random] [--pruner median | --rungs | --arch]
                                        [--finished 100 1000 10000] [--trials 30]
 
-For each length a study is begun with the real command, filled through Optuna's own API with trials
-like its first one, and gone on with by the real command with two workers, who train. Counted is the
-processor time of the controller alone.
+The search is one of a recipe, whose net is always the same, or with --arch sweep=arch_20k, with its
+own sampler and pruner. For each length a study is begun with the real command, filled through
+Optuna's own API with trials like its first ones, and gone on with by the real command with two
+workers, who train. Counted is the processor time of the controller alone.
 """
 
 import argparse
@@ -21,7 +22,12 @@ from typing import Any, NamedTuple
 
 import optuna
 import psutil
-from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
@@ -29,6 +35,12 @@ from optuna.trial import TrialState
 RUNGS = (1, 3, 9)
 WARM = 6
 """Trials that are not counted: workers start, files are opened."""
+
+FIRST = 8
+"""Trials of sweep=arch_20k after which the others are made."""
+
+PARENTS = ("model.num_stages",)
+"""Parameters that others depend on."""
 
 SPACE = (
     "optimizer.lr=tag(log,interval(0.001,0.1))",
@@ -39,15 +51,19 @@ SPACE = (
 
 
 def command(options: argparse.Namespace, n_trials: int, n_jobs: int) -> list[str]:
+    short = [
+        *("data=digits", "trainer.threads=1", "trainer.epochs=3", "trainer.limit_train=16"),
+        *("trainer.limit_val=100", "trainer.limit_test=16", "hydra.sweeper.study_name=study"),
+        *(f"hydra.sweeper.n_trials={n_trials}", f"hydra.sweeper.n_jobs={n_jobs}"),
+    ]
+    if options.arch:
+        return [sys.executable, "-m", "mnist_sweep", "-m", "sweep=arch_20k", *short]
     pruning = [f"hydra/sweeper/pruner={options.pruner}"]
     if options.rungs:
         pruning.append(f"hydra.sweeper.rungs={list(RUNGS)}")
     return [
-        *(sys.executable, "-m", "mnist_sweep", "-m", "hydra/sweeper=search"),
-        *("hydra.sweeper.study_name=study", f"hydra/sweeper/sampler={options.sampler}"),
-        *(f"hydra.sweeper.n_trials={n_trials}", f"hydra.sweeper.n_jobs={n_jobs}", *pruning),
-        *("data=digits", "model=ds_cnn_v3_code", "trainer.threads=1", "trainer.epochs=3"),
-        *("trainer.limit_train=16", "trainer.limit_val=100", "trainer.limit_test=16"),
+        *(sys.executable, "-m", "mnist_sweep", "-m", "hydra/sweeper=search", *short, *pruning),
+        *(f"hydra/sweeper/sampler={options.sampler}", "model=ds_cnn_v3_code"),
         *(*options.argument, *SPACE),
     ]
 
@@ -55,6 +71,8 @@ def command(options: argparse.Namespace, n_trials: int, n_jobs: int) -> list[str
 def drawn(draw: random.Random, distribution: BaseDistribution) -> Any:
     if isinstance(distribution, CategoricalDistribution):
         return draw.choice(distribution.choices)
+    if isinstance(distribution, IntDistribution):
+        return draw.randint(distribution.low, distribution.high)
     assert isinstance(distribution, FloatDistribution)
     return draw.uniform(distribution.low, distribution.high)
 
@@ -64,13 +82,14 @@ def fill(journal: Path, number: int, options: argparse.Namespace) -> None:
     backend = JournalFileBackend(str(journal))
     study = optuna.load_study(study_name="study", storage=JournalStorage(backend))
     draw = random.Random(0)
-    (first,) = study.get_trials()
+    found = [trial for trial in study.get_trials() if trial.state.is_finished() and trial.params]
     steps = RUNGS if options.rungs else (1, 2, 3)
-    is_pruning = options.rungs or options.pruner != "none"
+    is_pruning = options.rungs or options.arch or options.pruner != "none"
     trials = []
     for place in range(number):
-        trial = copy.deepcopy(first)
-        trial.params = {name: drawn(draw, kind) for name, kind in first.distributions.items()}
+        trial = copy.deepcopy(found[place % len(found)])
+        kinds = trial.distributions.items()
+        trial.params |= {name: drawn(draw, kind) for name, kind in kinds if name not in PARENTS}
         trial.user_attrs["config"] = f"filled {place}"
         is_pruned = is_pruning and place % 3 > 0
         reached = steps[:1] if is_pruned else steps
@@ -105,8 +124,10 @@ def measure(finished: int, options: argparse.Namespace) -> Growth:
     with tempfile.TemporaryDirectory(dir=where) as name:
         folder = Path(name)
         sweep_dir = folder / "multirun" / "study"
-        subprocess.run(command(options, 1, 1), cwd=folder, stdout=subprocess.DEVNULL, check=True)
-        fill(sweep_dir / "study.journal", finished - 1, options)
+        begun = FIRST if options.arch else 1
+        start = command(options, begun, 1)
+        subprocess.run(start, cwd=folder, stdout=subprocess.DEVNULL, check=True)
+        fill(sweep_dir / "study.journal", finished - begun, options)
         n_trials = finished + WARM + options.trials + 2
         process = subprocess.Popen(
             command(options, n_trials, 2), cwd=folder, stdout=subprocess.DEVNULL
@@ -125,11 +146,12 @@ def measure(finished: int, options: argparse.Namespace) -> Growth:
                 marks.append(mark)
             time.sleep(0.01)
         assert process.wait() == 0
-    warm = next(mark for mark in marks if mark.rows >= 1 + WARM)
+    rows = marks[1].rows
+    warm = next(mark for mark in marks if mark.rows >= rows + WARM)
     last = next(mark for mark in marks if mark.rows >= warm.rows + options.trials)
     each = (last.cpu_s - warm.cpu_s) / (last.rows - warm.rows)
-    begun = next(mark for mark in marks if mark.rows >= 2)
-    return Growth(1000 * each, begun.cpu_s, peak)
+    first_end = next(mark for mark in marks if mark.rows > rows)
+    return Growth(1000 * each, first_end.cpu_s, peak)
 
 
 def main() -> None:
@@ -137,6 +159,7 @@ def main() -> None:
     parser.add_argument("--sampler", default="random", help="a choice of hydra/sweeper/sampler")
     parser.add_argument("--pruner", default="none", help="a choice of hydra/sweeper/pruner")
     parser.add_argument("--rungs", action="store_true", help=f"hydra.sweeper.rungs={list(RUNGS)}")
+    parser.add_argument("--arch", action="store_true", help="sweep=arch_20k as it is")
     parser.add_argument("--finished", type=int, nargs="+", default=[100, 1000, 10_000])
     parser.add_argument("--trials", type=int, default=30, help="that are counted")
     parser.add_argument("--argument", action="append", default=[], help="another override")
