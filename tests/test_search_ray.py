@@ -2,18 +2,15 @@
 
 import shlex
 import signal
-import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.books import check_books
 from tests.elsewhere import can_hide, without
-from tests.postgres import free_port
-from tests.searches import LR, PATIENCE_S, Search, check_refused, search, wait_until
+from tests.searches import LR, Search, check_refused, search, wait_until
 from tests.test_search_elsewhere import guests, no_guest_is_left, retries
 
 __all__ = ["no_guest_is_left", "search"]  # fixtures
@@ -97,22 +94,3 @@ def test_a_worker_that_ray_has_no_room_for_is_said_to_wait(cluster: Any, search:
     command.send(signal.SIGTERM)
     assert command.wait() == 130, command
     assert command.out.read_text().count("Ray has no node with") == 1
-
-
-@pytest.mark.slow
-def test_a_ray_of_another_version_is_refused(search: Search, tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="ray is not installed")
-    start = "import ray; ray.__version__ = '2.50.0'; from ray.scripts.scripts import main; main()"
-    port = free_port()
-    head = [sys.executable, "-c", start, "start", "--head", "--block", f"--port={port}"]
-    log = tmp_path / "head.txt"
-    with log.open("wb") as output:
-        process = subprocess.Popen(head, stdout=output, stderr=output)
-    try:
-        wait_until(lambda: "Ray runtime started" in log.read_text())
-        search.arguments = [LR, "hydra/launcher=ray", "hydra.sweeper.n_jobs=2"]
-        address = f"hydra.launcher.ray.init.address=127.0.0.1:{port}"
-        check_refused(search, address, "Version mismatch")
-    finally:
-        process.terminate()
-        process.wait(PATIENCE_S)

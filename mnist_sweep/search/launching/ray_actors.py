@@ -2,6 +2,7 @@
 
 import logging
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -36,6 +37,9 @@ MOST_LINES = 100
 
 PATIENCE_S = 20.0
 """Time in which an actor has begun, where there is room for it."""
+
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Signals that are the search's to interpret."""
 
 GRACE_S = 15.0
 """Time that workers have to end by themselves."""
@@ -140,8 +144,11 @@ class RayActors:
             # What is of a cluster to be started does not go with one that runs.
             for name in ("object_store_memory", "include_dashboard", "num_cpus", "num_gpus"):
                 settings.pop(name, None)
+        handlers = {number: signal.getsignal(number) for number in ENDINGS}
         try:
             ray.init(**settings)
+            for number, handler in handlers.items():  # of which Ray has taken some
+                signal.signal(number, handler)
         except ConnectionError as error:
             raise UserError(
                 f"{where}: no Ray cluster answers there: start one (ray start --head), or leave "
