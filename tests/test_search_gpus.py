@@ -61,6 +61,7 @@ def test_workers_are_spread_and_a_dead_ones_place_is_taken(search: Search, drive
     assert set(table.device.dropna()) == {"cpu"} and table.gpu.isna().all()
 
 
+@pytest.mark.slow
 def test_workers_elsewhere_share_a_hosts_gpus(search: Search, driver: Driver) -> None:
     """Two jobs of submitit, which hides all GPUs from them, and one that joins with a GPU of its
     own choice."""

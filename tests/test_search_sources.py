@@ -80,7 +80,7 @@ def spoil(tree: Path, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("n_jobs", "launcher"),
     [
-        (1, "basic"),
+        pytest.param(1, "basic", marks=pytest.mark.slow),
         (2, "basic"),
         pytest.param(2, "submitit_local", marks=pytest.mark.slow),
     ],
