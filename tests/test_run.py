@@ -501,7 +501,7 @@ def test_a_limit_of_validation_is_none_of_test(cli: Cli, tmp_path: Path) -> None
 LAUNCHERS = {
     "joblib": ["hydra.launcher.n_jobs=2"],
     "submitit_local": ["hydra.launcher.timeout_min=5"],
-    "ray": ["+hydra.launcher.ray.init.num_cpus=2"],
+    "ray": ["+hydra.launcher.ray.init.num_cpus=2", "hydra.launcher.ray.init.address=local"],
 }
 
 

@@ -31,8 +31,7 @@ def cluster() -> Iterator[Any]:
     cluster.shutdown()
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("is_seen", [True, False])
+@pytest.mark.parametrize("is_seen", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_a_node_of_ray_is_lost_in_the_middle(
     cluster: Any, search: Search, tmp_path_factory: pytest.TempPathFactory, is_seen: bool
 ) -> None:
