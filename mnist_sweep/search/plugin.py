@@ -10,8 +10,6 @@ from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig, OmegaConf, read_write
 
 from mnist_sweep.hydra_private import settle_configs
-from mnist_sweep.settled import settle
-from mnist_sweep.sources import of_package
 
 
 class SearchSweeper(Sweeper):
@@ -36,6 +34,9 @@ class SearchSweeper(Sweeper):
     def sweep(self, arguments: Sequence[str]) -> None:
         assert self.config is not None and self.hydra_context is not None
         from optuna.exceptions import ExperimentalWarning
+
+        from mnist_sweep.settled import settle
+        from mnist_sweep.sources import of_package
 
         # What trains is from here on as it is now, before more of it is imported.
         settle(of_package())
