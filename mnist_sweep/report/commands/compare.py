@@ -40,7 +40,7 @@ A run stands for all runs of its configuration. Predictions are made where a run
 
 
 def run(arguments: argparse.Namespace) -> None:
-    runs = load_results(*arguments.sources)
+    runs = load_results(*arguments.sources, keys=False)
     chosen = [configuration(name, runs) for name in (arguments.first, arguments.second)]
     if chosen[0] == chosen[1]:
         raise UserError(

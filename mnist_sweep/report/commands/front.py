@@ -14,6 +14,7 @@ from mnist_sweep.report.analysis.leaderboard import METRICS, leaderboard
 from mnist_sweep.report.analysis.tracks import TRACK
 from mnist_sweep.report.commands.arguments import add_format, add_picture, add_sources, add_where
 from mnist_sweep.report.read.load import load_results
+from mnist_sweep.report.read.overridden import may_name_key
 from mnist_sweep.report.read.where import ALIASES, chosen
 from mnist_sweep.report.text.formats import as_csv, as_json, latex, markdown
 from mnist_sweep.report.text.rankings import front_ranking
@@ -56,7 +57,8 @@ def run(arguments: argparse.Namespace) -> None:
         from mnist_sweep.figures.saving import check_suffix  # here: a table needs no matplotlib
 
         check_suffix(output)
-    runs = chosen(load_results(*arguments.sources), arguments.where)
+    keys = may_name_key(arguments.where, arguments.score)
+    runs = chosen(load_results(*arguments.sources, keys=keys), arguments.where)
     lines = leaderboard(runs, sort=arguments.score)
     tracks = list(_tracks_with_front(lines, cost))
     if not tracks:

@@ -15,6 +15,7 @@ from mnist_sweep.report.analysis.leaderboard import leaderboard
 from mnist_sweep.report.analysis.mixing import mixed_studies
 from mnist_sweep.report.commands.arguments import add_format, add_sources, add_where
 from mnist_sweep.report.read.load import load_results
+from mnist_sweep.report.read.overridden import may_name_key
 from mnist_sweep.report.read.where import HELP, chosen
 from mnist_sweep.report.text.formats import as_csv, as_json, latex, markdown
 from mnist_sweep.report.text.rankings import how_to_read, rankings
@@ -81,7 +82,8 @@ def run(arguments: argparse.Namespace) -> None:
     top = arguments.top if arguments.top is not None else TOP_IN_TERMINAL * (form == "rich")
     if top < 0:
         raise UserError(f"--top {top}: give a number of lines, or 0 for all")
-    runs = load_results(*arguments.sources)
+    keys = may_name_key(arguments.by, arguments.sort, arguments.where)
+    runs = load_results(*arguments.sources, keys=keys)
     by = [name.strip() for name in arguments.by.split(",") if name.strip()]
     chosen_runs = chosen(runs, arguments.where)
     lines = leaderboard(chosen_runs, by, arguments.sort)

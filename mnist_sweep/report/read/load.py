@@ -50,12 +50,12 @@ DTYPES = {
 }
 
 
-def load_results(*sources: str | Path) -> pd.DataFrame:
+def load_results(*sources: str | Path, keys: bool = True) -> pd.DataFrame:
     """The runs of these tables, a row each: the last line of a run is the one that counts.
 
     sources: tables or folders (default: outputs/results.csv). A folder stands for the results.csv
     in it; if it has none, for every results.csv below it. The frame has the columns of RunRecord,
-    groups in the place of `groups`, then one for each key of the runs' overrides (optimizer.lr);
+    groups in the place of `groups`, then with `keys` one for each key of the runs' overrides (optimizer.lr);
     missing values are NA. `attrs["sources"]` lists the tables;
     `attrs["skipped"]` is a line of text on what was not read, "" if there is nothing to say.
 
@@ -83,7 +83,9 @@ def load_results(*sources: str | Path) -> pd.DataFrame:
     is_other = in_several & ~frame.duplicated(keep="last")
     # A sweep's runs are in its table and in the common one: only rows that differ are to be told.
     skipped["repeat{s} of a run in another table"] += int(is_other.sum())
-    frame = with_overridden(frame[~in_several].reset_index(drop=True))
+    frame = frame[~in_several].reset_index(drop=True)
+    if keys:
+        frame = with_overridden(frame)
     frame.attrs = {"sources": tables, "skipped": _listed(skipped)}
     return frame
 

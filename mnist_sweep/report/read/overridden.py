@@ -21,6 +21,12 @@ def is_key(column: str) -> bool:
     return "." in column
 
 
+def may_name_key(*texts: str | None) -> bool:
+    """Whether any of these arguments may be about such a column. It takes a moment to make them of
+    a long table."""
+    return any(is_key(text) for text in texts if text)
+
+
 def with_overridden(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs with a column for each key, after the others; NA for a run that was not given it,
     which has the value of its config files. Numbers are numbers where all of a key are."""
