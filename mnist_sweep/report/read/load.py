@@ -55,9 +55,9 @@ def load_results(*sources: str | Path, keys: bool = True) -> pd.DataFrame:
 
     sources: tables or folders (default: outputs/results.csv). A folder stands for the results.csv
     in it; if it has none, for every results.csv below it. The frame has the columns of RunRecord,
-    groups in the place of `groups`, then with `keys` one for each key of the runs' overrides (optimizer.lr);
-    missing values are NA. `attrs["sources"]` lists the tables;
-    `attrs["skipped"]` is a line of text on what was not read, "" if there is nothing to say.
+    groups in the place of `groups`, then with `keys` one for each key of the runs' overrides
+    (optimizer.lr); missing values are NA. `attrs["sources"]` lists the tables; `attrs["skipped"]`
+    is a line of text on what was not read, "" if there is nothing to say.
 
     Raises:
         UserError: there is no table, it is another kind of table, or it holds no run.
