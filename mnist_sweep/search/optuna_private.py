@@ -2,7 +2,7 @@
 
 import copy
 from collections import defaultdict
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,18 @@ NEWEST_OPERATION = int(max(JournalOperation))
 """The largest `op_code` of a journal that this version of Optuna knows."""
 
 
+def of_states(
+    trials: Sequence[FrozenTrial], still_open: Iterable[int], states: Container[TrialState] | None
+) -> list[FrozenTrial]:
+    """Those in one of these states, or all; still_open: numbers of those that have not ended, which
+    alone are gone through where no ended ones are asked for."""
+    if states is None:
+        return list(trials)
+    if any(state.is_finished() and state in states for state in TrialState):
+        return [trial for trial in trials if trial.state in states]
+    return [trials[number] for number in still_open if trials[number].state in states]
+
+
 class _Known:
     """The trials of a study by number. An ended one never changes, so only the others are looked up
     again, and a long study costs its controller hardly more than a short one."""
@@ -60,7 +72,7 @@ class _Known:
     ) -> list[FrozenTrial]:
         """size: so many trials there are."""
         self._update(size, look_up)
-        trials = self._of(states)
+        trials = of_states(self.trials, self.open, states)
         return copy.deepcopy(trials) if deepcopy else trials
 
     def _update(self, size: int, look_up: Callable[[int], FrozenTrial]) -> None:
@@ -70,13 +82,6 @@ class _Known:
             self.trials[number] = look_up(number)
         may_be_open = [*self.open, *new]
         self.open = [n for n in may_be_open if not self.trials[n].state.is_finished()]
-
-    def _of(self, states: Container[TrialState] | None) -> list[FrozenTrial]:
-        if states is None:
-            return list(self.trials)
-        if any(state.is_finished() and state in states for state in TrialState):
-            return [trial for trial in self.trials if trial.state in states]
-        return [self.trials[n] for n in self.open if self.trials[n].state in states]
 
 
 class Journal(JournalStorage):

@@ -30,7 +30,7 @@ HANDSHAKE_S = 10.0
 """Time that a caller has to show the key, and that a message may take to come in once it has
 begun: nobody holds the search up."""
 
-MOST_CALLERS = 256
+MOST_CALLERS = 4096  # a thousand workers may come at once
 """That may be about to show the key at once; another one takes the place of the oldest."""
 
 

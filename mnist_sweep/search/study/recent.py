@@ -17,6 +17,7 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from mnist_sweep.search.optuna_private import of_states
 from mnist_sweep.search.study.lasting import LastingStorage
 
 RECENT_S = 0.5
@@ -40,13 +41,6 @@ class _View:
     def put(self, number: int, trial: FrozenTrial) -> None:
         self.trials[number : number + 1] = [trial]
         (self.open.discard if trial.state.is_finished() else self.open.add)(number)
-
-    def of(self, states: Container[TrialState] | None) -> list[FrozenTrial]:
-        if states is None:
-            return list(self.trials)
-        if any(state.is_finished() and state in states for state in TrialState):
-            return [trial for trial in self.trials if trial.state in states]
-        return [self.trials[n] for n in sorted(self.open) if self.trials[n].state in states]
 
 
 class RecentTrials(LastingStorage):
@@ -84,7 +78,7 @@ class RecentTrials(LastingStorage):
             view.open = {t.number for t in view.trials if not t.state.is_finished()}
             now = time.monotonic()
             view.until = now + max(RECENT_S, SHARE * (now - start))
-        trials = view.of(states)
+        trials = of_states(view.trials, sorted(view.open), states)
         return copy.deepcopy(trials) if deepcopy else trials
 
     def create_new_trial(self, study_id: int, template_trial: FrozenTrial | None = None) -> int:
