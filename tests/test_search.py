@@ -250,6 +250,18 @@ def test_a_wrong_custom_search_space_is_refused_before_there_is_a_study(
     assert not list(tmp_path.rglob("study.journal"))
 
 
+def test_every_point_of_a_custom_continuous_space_cannot_be_tried(
+    search: Cli, tmp_path: Path
+) -> None:
+    body = "def extend(config, trial): trial.suggest_float('optimizer.weight_decay', 0.01, 0.1)\n"
+    (tmp_path / "mine.py").write_text(body)
+    extended = "hydra.sweeper.custom_search_space=mine.extend"
+    brute_force = "hydra/sweeper/sampler=brute_force"
+    done = search("seed=1", brute_force, extended, MNIST_SWEEP_TARGETS="mine.extend")
+    assert_refused(done, tmp_path, "optimizer.weight_decay=interval", "hydra/sweeper/sampler")
+    assert not list(tmp_path.rglob("study.journal"))
+
+
 def test_more_workers_than_are_of_use_are_refused(search: Cli, tmp_path: Path) -> None:
     done = search(LR, "hydra.sweeper.n_jobs=5000", "hydra.sweeper.n_trials=9000")
     assert_refused(done, tmp_path, "hydra.sweeper.n_jobs=5000", "use at most", "or auto")

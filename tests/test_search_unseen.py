@@ -1,5 +1,6 @@
 """Searches whose workers see neither their directory nor the folder that they were started in."""
 
+import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from filelock import FileLock
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.types import HydraContext
@@ -85,10 +87,17 @@ def test_seeds_and_rungs_end_as_where_the_directory_is_seen(
     fixed = [LR, "trainer.threads=1", "hydra.sweeper.n_trials=2", "hydra.sweeper.rungs=[1,3]"]
     fixed += ["hydra.sweeper.replicates=2", "hydra.sweeper.sampler.seed=0"]
     search.arguments = [*fixed, "hydra.sweeper.n_jobs=0"]
+    left, others = (elsewhere.home / f"mnist_sweep_worker_{name}" for name in ("left", "others"))
+    for folder in (left, others):
+        (folder / "0").mkdir(parents=True)
+        os.utime(folder, (0, 0))
     command = search.start()
-    worker = elsewhere.join(command)
-    elsewhere.end(command)
-    assert worker.wait(60) == 0, elsewhere.said
+    with FileLock(others / ".lock"):
+        os.utime(others, (0, 0))
+        worker = elsewhere.join(command, TMPDIR=str(elsewhere.home))
+        elsewhere.end(command)
+        assert worker.wait(60) == 0, elsewhere.said
+    assert (others / "0").exists() and not left.exists()
     assert "not seen from here" in elsewhere.said
     assert list(elsewhere.home.iterdir()) and not list(elsewhere.home.rglob("model.pt"))
     check_books(search, 2, replicates=2)

@@ -43,6 +43,8 @@ def check_sweep(
             "hydra.sweeper.n_jobs"
         )
     _check_subdir(cfg)
+    if settings.tries_every_point:
+        candidates.space.check_listable(candidates.base)
     check_values(candidates.space, samples)
     by_val = [name for name in settings.objective if name.startswith("val_")]
     for config in samples:

@@ -1,18 +1,28 @@
 """Where a worker has its runs: in the sweep's directory, or in one that it alone sees."""
 
 import os
+import time
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from shutil import rmtree
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 from typing import Any, Protocol
 
+from filelock import FileLock, Timeout
 from omegaconf import DictConfig, read_write
 
 from mnist_sweep.paths import RUN_HYDRA
 from mnist_sweep.search.engines.carrying import Gone, Piece, Receiver, Sender
 from mnist_sweep.search.engines.job import Job
+
+PREFIX = "mnist_sweep_worker_"
+
+LOCK = ".lock"
+"""In a worker's own directory, and held for as long as the worker lives."""
+
+JUST_MADE_S = 60.0
+"""A folder younger than that may not be locked yet."""
 
 
 class Line(Protocol):
@@ -73,8 +83,11 @@ class OwnDirectory:
         """sweep_dir: the real one's absolute path, where the controller is."""
         self.line = line
         self.sweep_dir = sweep_dir
-        self.temporary = TemporaryDirectory(prefix="mnist_sweep_worker_")
+        _clear()
+        self.temporary = TemporaryDirectory(prefix=PREFIX)
         self.root = Path(self.temporary.name)
+        self.lock = FileLock(self.root / LOCK)
+        self.lock.acquire()
         self.sender: Sender | None = None
 
     def begin(self, job: Job) -> Job:
@@ -107,7 +120,20 @@ class OwnDirectory:
             rmtree(folder, ignore_errors=True)
 
     def close(self) -> None:
+        self.lock.release()
         self.temporary.cleanup()
+
+
+def _clear() -> None:
+    """Removes what workers of this user that were killed have left on this machine."""
+    for folder in Path(gettempdir()).glob(f"{PREFIX}*"):
+        with suppress(OSError, Timeout):
+            found = folder.lstat()
+            is_own = found.st_uid == os.getuid() and not folder.is_symlink()
+            if not is_own or time.time() - found.st_mtime < JUST_MADE_S:
+                continue
+            with FileLock(folder / LOCK, blocking=False):
+                rmtree(folder, ignore_errors=True)
 
 
 def find_workplace(

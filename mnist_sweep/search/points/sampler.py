@@ -15,16 +15,11 @@ from mnist_sweep.search.settings import SearchSettings
 
 
 def number_of_trials(settings: SearchSettings, space: Space) -> int:
-    """`n_trials`, or fewer where there are no more points than that.
-
-    Raises:
-        UserError: the sampler tries every point, and a parameter is continuous.
-    """
+    """`n_trials`, or fewer where there are no more points than that."""
     size = None
     if settings.is_grid:
         size = _grid_size(space)
     elif settings.tries_every_point:
-        space.grid()  # of a continuous parameter there is none
         size = space.size()
     elif (points := listed(space, settings)) is not None:
         size = len(points)

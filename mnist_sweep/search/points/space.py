@@ -18,7 +18,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.samplers import RandomSampler
-from optuna.trial import Trial
+from optuna.trial import FrozenTrial, Trial
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.hydra_private import distributions_of, grid_values, keys_set_by
@@ -69,11 +69,26 @@ class Space:
         Raises:
             UserError: the extender fails, or searches what is fixed as well.
         """
+        return [trial.params for trial in self._probed(config)]
+
+    def check_listable(self, config: Mapping[str, Any]) -> None:
+        """
+        Raises:
+            UserError: a parameter is continuous, so that nobody can try every point.
+        """
+        self.grid()
+        for trial in self._probed(config):
+            for name, distribution in trial.distributions.items():
+                _values(name, distribution)
+
+    def _probed(self, config: Mapping[str, Any]) -> list[FrozenTrial]:
         if self.extender is None:
             return []
         study = create_study(sampler=RandomSampler(seed=0))
         try:
-            return [self.suggest(study.ask(), config) for _ in range(PROBES)]
+            for _ in range(PROBES):
+                self.suggest(study.ask(), config)
+            return study.get_trials(deepcopy=False)
         except UserError:
             raise
         except Exception as error:  # whatever the user's function raises
@@ -135,17 +150,7 @@ class Space:
         Raises:
             UserError: a parameter is continuous.
         """
-        grid = {}
-        for name, distribution in self.distributions.items():
-            try:
-                grid[name] = list(grid_values(distribution))
-            except ValueError as error:
-                raise UserError(
-                    f"{name}=interval(...) has no end of values for a sampler that tries each of "
-                    f"them: use range(...) with a step, or choice(...), or another "
-                    "hydra/sweeper/sampler"
-                ) from error
-        return grid
+        return {name: _values(name, d) for name, d in self.distributions.items()}
 
     def size(self) -> int | None:
         """Points, conditions not considered; None if that is no finite number or not known."""
@@ -256,6 +261,20 @@ def some_values(distribution: BaseDistribution, *, all_of_them: bool = False) ->
             return [distribution.low + span * share for share in (1 / GOLDEN, 0.001, 0.999)]
         case _:
             return [getattr(distribution, "low", None), getattr(distribution, "high", None)]
+
+
+def _values(name: str, distribution: BaseDistribution) -> list[Any]:
+    """
+    Raises:
+        UserError: it is continuous.
+    """
+    try:
+        return list(grid_values(distribution))
+    except ValueError as error:
+        raise UserError(
+            f"{name}=interval(...) has no end of values for a sampler that tries each of them: use "
+            "range(...) with a step, or choice(...), or another hydra/sweeper/sampler"
+        ) from error
 
 
 def _without_impossible(
