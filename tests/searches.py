@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -25,6 +25,14 @@ from tests.postgres import IN_URL, PASSWORD
 T = TypeVar("T")
 
 LR = "optimizer.lr=tag(log, interval(0.001, 0.1))"
+
+ENDINGS = [
+    pytest.param([signal.SIGINT], 130, id="Ctrl-C"),
+    pytest.param([signal.SIGINT, signal.SIGINT], 130, id="Ctrl-C twice"),
+    pytest.param([signal.SIGHUP], 130, id="terminal closed"),
+    pytest.param([signal.SIGKILL], -9, id="killed"),
+]
+"""Signals that end a command, and its exit code."""
 
 PATIENCE_S = 240
 """For what takes seconds where nothing else runs."""
@@ -89,6 +97,14 @@ class Command:
     def send(self, how: signal.Signals) -> None:
         """To all of the group, as a terminal does with Ctrl-C."""
         os.killpg(self.pid, how)
+
+    def end(self, signals: Sequence[signal.Signals], code: int) -> None:
+        """One after the other: the second when the first has been understood."""
+        for number, how in enumerate(signals):
+            if number:
+                self.wait_for_output("Ctrl-C again stops them at once")
+            self.send(how)
+        assert self.wait() == code, self
 
     def wait_for_output(self, text: str) -> None:
         wait_until(lambda: text in self.out.read_text(), self)

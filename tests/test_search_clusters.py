@@ -10,7 +10,7 @@ import pytest
 
 from tests.books import check_books
 from tests.postgres import free_port
-from tests.searches import LR, Search, check_refused, search, start_at_gate, wait_until
+from tests.searches import ENDINGS, LR, Search, check_refused, search, start_at_gate, wait_until
 from tests.slurm import Slurm, running_slurm
 from tests.test_search_elsewhere import guests, no_guest_is_left, retries
 
@@ -61,6 +61,20 @@ def test_all_jobs_on_slurm_are_cancelled_and_the_study_goes_on(
     on_slurm.run(SOME_SECONDS)
     check_books(on_slurm, 6)
     assert not slurm.states()
+
+
+@pytest.mark.parametrize("signals, code", ENDINGS)
+def test_the_command_is_ended_and_the_same_one_goes_on(
+    slurm: Slurm, on_slurm: Search, signals: list[signal.Signals], code: int
+) -> None:
+    command = on_slurm.start(SOME_SECONDS, "hydra.sweeper.lease_s=5")
+    wait_until(lambda: both_train(on_slurm), command)
+    command.end(signals, code)
+    if signal.SIGKILL in signals:  # its workers wait for another one
+        on_slurm.run(SOME_SECONDS, "hydra.sweeper.lease_s=5", "hydra.sweeper.n_jobs=0")
+    wait_until(lambda: not slurm.states() and not guests(on_slurm))
+    on_slurm.run(SOME_SECONDS, "hydra.sweeper.lease_s=5")
+    check_books(on_slurm, 6)
 
 
 def test_a_job_on_slurm_that_is_preempted_is_queued_again(slurm: Slurm, on_slurm: Search) -> None:

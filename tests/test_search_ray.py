@@ -10,7 +10,7 @@ import pytest
 
 from tests.books import check_books
 from tests.elsewhere import can_hide, without
-from tests.searches import LR, Search, check_refused, search, wait_until
+from tests.searches import ENDINGS, LR, Search, check_refused, search, wait_until
 from tests.test_search_elsewhere import guests, no_guest_is_left, retries
 
 __all__ = ["no_guest_is_left", "search"]  # fixtures
@@ -93,3 +93,20 @@ def test_a_worker_that_ray_has_no_room_for_is_said_to_wait(cluster: Any, search:
     command.send(signal.SIGTERM)
     assert command.wait() == 130, command
     assert command.out.read_text().count("Ray has no node with") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("signals, code", ENDINGS)
+def test_the_command_is_ended_and_the_same_one_goes_on(
+    cluster: Any, search: Search, signals: list[signal.Signals], code: int
+) -> None:
+    cluster.add_node(num_cpus=2)
+    search.arguments = [LR, SOME_SECONDS, "hydra/launcher=ray", "hydra.sweeper.n_jobs=2"]
+    search.arguments += ["hydra.sweeper.n_trials=6", "hydra.sweeper.lease_s=5"]
+    search.arguments += [f"hydra.launcher.ray.init.address={cluster.address}"]
+    command = search.start()
+    wait_until(lambda: len(list(search.sweep_dir.glob("*/history.csv"))) == 2, command)
+    command.end(signals, code)
+    wait_until(lambda: not guests(search))
+    search.run()
+    check_books(search, 6)
