@@ -8,7 +8,7 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -64,7 +64,13 @@ def shortened(value: object) -> str:
 
 
 class Parser(argparse.ArgumentParser):
-    """Wrong arguments are UserErrors, too."""
+    """Wrong arguments are UserErrors, too; so is an empty one, which a path would take for here."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        given = sys.argv[1:] if args is None else args
+        if "" in given:
+            self.error("an argument is empty (''): leave it out, or give what is required there")
+        return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
         raise UserError(f"{message}; {self.prog} --help has the usage")

@@ -291,6 +291,7 @@ def test_without_a_search_there_is_no_picture(
     leave_run(tmp_path, 1, 2)
     for command in ("pruned", "parallel", "importance"):
         assert "multirun holds no search" in report(command, "multirun", code=2)
+        assert "an argument is empty" in report(command, "", code=2)
         assert "is no folder" in report(command, "outputs/results.csv", code=2)
     assert "--objective=loss" in report("parallel", str(searched), "--objective", "loss", code=2)
 

@@ -99,6 +99,9 @@ WRONG: dict[str, tuple[list[str], list[str]]] = {
         [TWO, "hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_warmup_steps=-1"],
         ["hydra.sweeper.pruner.n_warmup_steps=-1"],
     ),
+    "name too long for a folder": (
+        [TWO, f"hydra.sweeper.study_name={'n' * 250}"], ["hydra.sweeper.study_name", "200 bytes"],
+    ),
     "interval of one value": (["optimizer.lr=interval(0.1, 0.1)"], ["one value, 0.1"]),
     "subdir": ([TWO, "hydra.sweep.subdir=t_${hydra.job.num}"], ["hydra.sweep.subdir=t_", "dir"]),
     "sampler's other key": (

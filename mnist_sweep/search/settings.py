@@ -23,6 +23,10 @@ ObjectiveName = Literal[
 Direction = Literal["minimize", "maximize"]
 
 
+LONGEST_NAME = 200
+"""Bytes of a study's name; file systems take some 255, and files beside it are named after it."""
+
+
 class SearchSettings(Schema):
     """What is marked `NotIn.STUDY` may differ between the commands on one study. `params` and
     `conditions` are marked because they are compared as the distributions that they come to."""
@@ -103,6 +107,8 @@ class SearchSettings(Schema):
     def _stays_in_its_folder(cls, name: str | None) -> str | None:
         if name is not None and {".", ".."} & set(name.split("/")):
             raise ValueError("a study lives in multirun/<study_name>: use a name without . or ..")
+        if name is not None and any(len(part.encode()) > LONGEST_NAME for part in name.split("/")):
+            raise ValueError(f"it names a folder: use at most {LONGEST_NAME} bytes")
         return name
 
     @field_validator("pruner", mode="before")
