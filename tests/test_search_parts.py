@@ -91,7 +91,7 @@ class Parts:
         self.candidates = Candidates(Composer(loader, cfg), self.space, None)
         self.base = settings_of(self.candidates.base)
         self.n_trials = number_of_trials(self.settings, self.space)
-        seeds = tuple(self.base.seed + n for n in range(self.settings.replicates))
+        seeds = tuple(self.base.seed + n for n in range(self.settings.num_seeds))
         self.layout = Layout(folder / "sweep", seeds)
         self.layout.sweep_dir.mkdir(exist_ok=True)
         records = Records("study", self.layout, self.candidates, code_of({}))
@@ -103,7 +103,7 @@ class Parts:
         self.objectives = Objectives(self.settings.objective, self.settings.direction)
         self.proposer = Proposer(self.settings, self.ledger, self.candidates, self.n_trials)
         self.lifecycle = Lifecycle(self.settings, self.objectives, self.ledger, self.rows, None)
-        self.recovery = Recovery(self.ledger, self.rows, self.objectives, self.settings.rungs)
+        self.recovery = Recovery(self.settings, self.objectives, self.ledger, self.rows)
 
     def propose(self) -> Accepted:
         proposal = self.proposer.propose()

@@ -77,7 +77,7 @@ def make_controller(
     workforce = make_workforce(settings, cfg, n_trials, device)
 
     name = settings.study_name or os.path.relpath(sweep_dir)
-    seeds = tuple(base.seed + n for n in range(settings.replicates))
+    seeds = tuple(base.seed + n for n in range(settings.num_seeds))
     layout = Layout(sweep_dir, seeds)
     space_maker = {"_target_": settings.custom_search_space or ""}
     used = [space_maker, settings.sampler, candidates.base, *samples]
@@ -131,7 +131,7 @@ def make_controller(
         ledger=ledger,
         proposer=Proposer(settings, ledger, candidates, n_trials),
         lifecycle=Lifecycle(settings, objectives, ledger, rows, threads),
-        recovery=Recovery(ledger, rows, objectives, settings.rungs),
+        recovery=Recovery(settings, objectives, ledger, rows),
         rows=rows,
         failures=Failures(settings, n_trials, sweep_dir),
         progress=progress,
