@@ -54,7 +54,12 @@ def search(folder: Path, name: str, seed: int, options: argparse.Namespace, *mor
             *(sys.executable, "-m", "mnist_sweep", "-m", "sweep=pareto", "data=mnist"),
             *(f"hydra.sweeper.study_name={name}", f"hydra.sweeper.sampler.seed={seed}"),
             *("hydra.sweeper.n_jobs=1", f"trainer.limit_train={options.limit_train}"),
-            *("trainer.limit_test=100", f"trainer.epochs={options.rungs[-1]}", *more),
+            *(
+                "trainer.limit_test=100",
+                "trainer.limit_val=5000",
+                f"trainer.epochs={options.rungs[-1]}",
+                *more,
+            ),
         ],
         cwd=folder,
         check=True,
