@@ -18,6 +18,7 @@ import math
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -179,9 +180,9 @@ def compare(draw: Callable[[], tuple[np.ndarray, np.ndarray]], searches: int, sd
             found.setdefault(name, []).append((result, bool(best[result.chosen]), loss, len(means)))
     print(f"  {'':28}{'runs each':>10}{'dropped':>9}{'chosen':>8}{'loss, sd':>10}")
     for name, rows in found.items():
-        runs = np.mean([result.runs / number for result, _, _, number in rows])
-        dropped = np.mean([result.is_dropped for result, _, _, _ in rows])
-        chosen, loss = (np.mean([row[place] for row in rows]) for place in (1, 2))
+        runs = float(np.mean([result.runs / number for result, _, _, number in rows]))
+        dropped = float(np.mean([result.is_dropped for result, _, _, _ in rows]))
+        chosen, loss = (float(np.mean([row[place] for row in rows])) for place in (1, 2))
         print(f"  {name:28}{runs:10.2f}{dropped:9.1%}{chosen:8.1%}{loss:10.3f}")
 
 
@@ -223,11 +224,11 @@ def main() -> None:
         table = np.array(rows, dtype=float)
         within = float(np.sqrt(table.var(axis=1, ddof=1).mean()))
         print(f"{len(table)} configurations, {table.shape[1]} seeds: sd of seeds {within:.5f}")
-        compare(lambda: drawn(table, rng), options.searches, within)
+        compare(partial(drawn, table, rng), options.searches, within)
         return
     for name, kind in KINDS.items():
         print(f"{name} ({kind.number} configurations)")
-        compare(lambda kind=kind: simulated(kind, rng), options.searches, SD)
+        compare(partial(simulated, kind, rng), options.searches, SD)
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def test_one_that_goes_on_is_beaten_by_none_that_does_not() -> None:
 def test_a_place_says_who_beats_it() -> None:
     found = place(dict(enumerate(RANKED)), 4, 2)
     assert (found.rank, found.ranks, found.peers, found.room) == (3, 3, 2, 0)
-    assert found.beaten_by == (0, 1, 2, 3)
+    assert found.beaten_by == (0, 2)
 
 
 # The command

@@ -87,7 +87,7 @@ def race(values: np.ndarray) -> list[list[float]]:
 def test_the_best_configuration_is_dropped_no_more_often_than_stated(spread: float) -> None:
     """Also where values are whole images, so that many are equal."""
     rng = np.random.default_rng(2)
-    searches, dropped, runs = 150, 0, 0
+    searches, dropped, runs = 80, 0, 0
     for _ in range(searches):
         means = rng.normal(0, spread, 20)
         values = np.round(means[:, None] + rng.normal(0, 1, (20, 5)), 1)
@@ -128,7 +128,7 @@ def test_a_trial_that_cannot_win_gets_no_more_seeds_and_is_never_the_best(parts:
     assert trial.state == TrialState.COMPLETE and trial.value == 0.7
     assert trial.user_attrs[SEED_VALUES] == [0.7]
     assert trial.user_attrs[OUT].startswith(
-        "after 1 of 3 seeds: 0.7000 against 0.9000 of trial 2 with the same; "
+        "after 1 of 3 seeds: 0.7000 against 0.9000 of trial 0 with the same; "
     )
     assert [trial for trial, _ in parts.written()].count("4") == 1
     assert isinstance(raced(parts, 0.9), Job), "it may still win"
@@ -149,13 +149,13 @@ def test_a_trial_that_its_controller_left_is_ended_as_the_race_has_it(parts: Par
 
 def test_on_the_way_up_the_rungs_one_seed_is_enough(tmp_path: Path) -> None:
     parts = Parts(tmp_path, replicates={"max": 2, "race": True}, rungs=[1, 2])
-    job = parts.begin()
+    after: Job | Verdict = parts.begin()
     done = []
     for rung in (1, 2, 2):
-        assert isinstance(job, Job)
-        done.append(job.overrides[-2:])
-        job = parts.end(job, rung=rung, val_acc=0.5 + len(done) / 10)  # type: ignore[assignment]
-    assert job == Verdict(0, None)
+        assert isinstance(after, Job)
+        done.append(after.overrides[-2:])
+        after = parts.end(after, rung=rung, val_acc=0.5 + len(done) / 10)
+    assert after == Verdict(0, None)
     assert done == [
         ("trainer.epochs=1", "seed=0"),
         ("trainer.epochs=2", "seed=0"),
@@ -185,7 +185,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str
         *("data=digits", "debug=fast", "trainer.limit_train=128", "trainer.limit_val=100"),
         *("trainer.batch_size=32", "trainer.threads=1", "model=ds_cnn_v3_code"),
         *("trainer.epochs=1", RACE, *BY_LOSS, "hydra/sweeper/sampler=grid"),
-        "optimizer.lr=0.01,0.012,0.014,0.016,1e-6,2e-6,3e-6,4e-6",
+        "optimizer.lr=0.01,0.012,0.014,1e-6,2e-6,3e-6",
     )
     assert done.returncode == 0, done.stderr
     yield folder, done.stdout
@@ -193,12 +193,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, str
 
 def test_a_race_spends_its_seeds_on_those_that_can_win(folder: tuple[Path, str]) -> None:
     here, shown = folder
-    check_books(Search(here), 8, replicates=4)
+    check_books(Search(here), 6, replicates=4)
     rows = pd.read_csv(here / "multirun" / "s" / "results.csv")
     n = rows.groupby("trial").size()
     results = OmegaConf.load(here / "multirun" / "s" / "optimization_results.yaml")
-    assert n[results.best_trial] == 4 and n.sum() < 32
-    assert f"race    {n.sum()} runs for 8 completed trials, where all seeds for each" in shown
+    assert n[results.best_trial] == 4 and n.sum() < 24
+    assert f"race    {n.sum()} runs for 6 completed trials, where all seeds for each" in shown
     values = rows[rows.trial == results.best_trial].val_loss
     assert list(results.best_seed_values) == pytest.approx(list(values))
     assert results.best_value == pytest.approx(fmean(values))
@@ -247,15 +247,15 @@ def test_a_race_needs_one_objective_that_seeds_change(cli: Cli, objective: str) 
 def test_the_books_of_a_race_hold_with_two_controllers_and_a_kill(search: Search) -> None:
     search.arguments = [
         *(RACE, *BY_LOSS, "hydra/sweeper/sampler=grid", "hydra.sweeper.n_jobs=1"),
-        "optimizer.lr=0.01,0.012,0.014,0.016,1e-6,2e-6,3e-6,4e-6",
-        "hydra.sweeper.n_trials=8",
+        "optimizer.lr=0.01,0.012,0.014,1e-6,2e-6,3e-6",
+        "hydra.sweeper.n_trials=6",
     ]
     first, second = search.start(), search.start()
     wait_until(lambda: len(list(search.sweep_dir.glob("*/seed_2/history.csv"))) > 1, first, second)
     first.send(signal.SIGKILL)
     assert second.wait() == 0, second
     search.run()
-    check_books(search, 8, replicates=4)
+    check_books(search, 6, replicates=4)
     for trial in search.finished():
         values = trial.user_attrs[SEED_VALUES]
         assert trial.value == pytest.approx(fmean(values))

@@ -51,9 +51,9 @@ def lag(values: Values, rivals: Sequence[Values], num_seeds: int) -> Lag | None:
     whole = [place for place, rival in enumerate(rivals) if len(rival) == num_seeds]
     if not whole:
         return None
-    best = max(whole, key=lambda place: np.mean(rivals[place]))
+    best = max(whole, key=lambda place: _mean(rivals[place]))
     n = len(values)
-    mean = float(np.mean(rivals[best][:n]) - np.mean(values))
+    mean = _mean(rivals[best][:n]) - _mean(values)
     sd, freedom = noise([*_better_half(rivals), values])
     if freedom == 0 or sd < NO_SPREAD:
         return Lag(best, mean, math.nan)
@@ -63,23 +63,28 @@ def lag(values: Values, rivals: Sequence[Values], num_seeds: int) -> Lag | None:
 
 def _better_half(rivals: Sequence[Values]) -> list[Values]:
     """Of those with several seeds: bad configurations vary more."""
-    several = sorted((r for r in rivals if len(r) > 1), key=lambda r: -float(np.mean(r)))
+    several = sorted((rival for rival in rivals if len(rival) > 1), key=_mean, reverse=True)
     return several[: (len(several) + 1) // 2]
+
+
+def _mean(values: Values) -> float:
+    return sum(values) / len(values)
 
 
 def noise(groups: Sequence[Values]) -> tuple[float, int]:
     """The standard deviation of what neither the configuration nor the seed explains, by an
     additive model of both; and its degrees of freedom, 0 where it is not known."""
-    several = [np.asarray(group) for group in groups if len(group) > 1]
-    if not several:
-        return math.nan, 0
-    num_seeds = max(map(len, several))
-    seeds = [np.eye(len(group), num_seeds) for group in several]
-    # Less each configuration's mean, so that the seeds alone are left to be fitted.
-    values = np.concatenate([group - group.mean() for group in several])
-    columns = np.concatenate([rows - rows.mean(axis=0) for rows in seeds])
-    effects, _, rank, _ = np.linalg.lstsq(columns, values, rcond=None)
+    several = [group for group in groups if len(group) > 1]
+    num_seeds = max(map(len, several), default=0)
+    centered, columns = [np.empty(0)], [np.empty((0, num_seeds))]
+    for n in range(2, num_seeds + 1):  # those with so many seeds, each less its own mean
+        of_n = np.array([group for group in several if len(group) == n]).reshape(-1, n)
+        centered.append((of_n - of_n.mean(axis=1, keepdims=True)).ravel())
+        seeds = np.eye(n, num_seeds)
+        columns.append(np.tile(seeds - seeds.mean(axis=0), (len(of_n), 1)))
+    values, design = np.concatenate(centered), np.concatenate(columns)
+    effects, _, rank, _ = np.linalg.lstsq(design, values, rcond=None)
     freedom = len(values) - len(several) - int(rank)
     if freedom == 0:
         return math.nan, 0
-    return math.sqrt(float(((values - columns @ effects) ** 2).sum()) / freedom), freedom
+    return math.sqrt(float(((values - design @ effects) ** 2).sum()) / freedom), freedom
