@@ -18,10 +18,10 @@ from mnist_sweep.search.trials.lifecycle import Verdict
 from mnist_sweep.search.trials.racing import ALPHA, Values, lag, noise
 from tests.books import check_books
 from tests.conftest import Cli, cli_in
-from tests.searches import Search, wait_until
+from tests.searches import Search, search, wait_until
 from tests.test_search_parts import Parts, allowed
 
-__all__ = ["allowed"]
+__all__ = ["allowed", "search"]
 
 RACE = "hydra.sweeper.replicates={max: 4, race: true}"
 BY_LOSS = ("hydra.sweeper.objective=val_loss", "hydra.sweeper.direction=minimize")
