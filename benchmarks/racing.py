@@ -44,20 +44,20 @@ class Kind(NamedTuple):
     tail: bool = False
     """Whether most are good and a few very bad, whose noise grows with their error, as in real
     searches; else they are normal, and vary alike."""
-    seed_effect: float = 1.4
+    seed_effect: float = 1.2
     """Standard deviation of what a seed does to all alike: as measured."""
 
 
 KINDS = {
-    "all alike but for 0.2 sd": Kind(100, 0.2),
-    "close: means spread by 1 sd": Kind(100, 1.0),
-    "close, seeds do nothing to all alike": Kind(100, 1.0, seed_effect=0.0),
-    "wide: by 5 sd": Kind(100, 5.0),
-    "20, wide": Kind(20, 5.0),
     "long tail": Kind(100, 10.0, tail=True),
+    "wide: means spread by 5 sd": Kind(100, 5.0),
+    "20, wide": Kind(20, 5.0),
+    "close: by 1 sd": Kind(100, 1.0),
+    "close, seeds do nothing to all alike": Kind(100, 1.0, seed_effect=0.0),
+    "hardly different: by 0.2 sd": Kind(100, 0.2),
 }
 
-SD = 0.0014
+SD = 0.0017
 """Of the noise, in accuracy: as measured with --measure, of the recipes near the best one."""
 
 
@@ -176,23 +176,23 @@ def compare(draw: Callable[[], tuple[np.ndarray, np.ndarray]], searches: int, sd
         for name, result in results.items():
             loss = float(means.max() - means[result.chosen]) / sd
             found.setdefault(name, []).append((result, bool(best[result.chosen]), loss, len(means)))
-    print(f"  {'':28}{'runs each':>10}{'dropped':>9}{'chosen':>8}{'loss, sd':>10}")
+    print(f"  {'':28}{'runs each':>10}{'dropped':>9}{'chosen':>8}{'loss, sd':>10}", flush=True)
     for name, rows in found.items():
         runs = float(np.mean([result.runs / number for result, _, _, number in rows]))
         dropped = float(np.mean([result.is_dropped for result, _, _, _ in rows]))
         chosen, loss = (float(np.mean([row[place] for row in rows])) for place in (1, 2))
-        print(f"  {name:28}{runs:10.2f}{dropped:9.1%}{chosen:8.1%}{loss:10.3f}")
+        print(f"  {name:28}{runs:10.2f}{dropped:9.1%}{chosen:8.1%}{loss:10.3f}", flush=True)
 
 
 def measure(folder: Path) -> None:
-    """Trains 16 recipes of a small net, ten seeds each, and leaves their accuracies."""
+    """Trains 14 recipes of a small net, ten seeds each, and leaves their accuracies."""
     subprocess.run(
         [
             *(sys.executable, "-m", "mnist_sweep", "-m", "hydra/sweeper=search"),
             *("model=ds_cnn_v3_code", "data=mnist", "trainer.epochs=2", "trainer.limit_train=3000"),
             *("trainer.limit_test=100", "hydra.sweeper.replicates=10", "hydra.sweeper.n_jobs=1"),
             *("hydra.sweeper.study_name=seeds", "hydra/sweeper/sampler=random"),
-            *("hydra.sweeper.sampler.seed=0", "hydra.sweeper.n_trials=16"),
+            *("hydra.sweeper.sampler.seed=0", "hydra.sweeper.n_trials=14"),
             "optimizer.lr=tag(log,interval(0.005,0.1))",
             "optimizer.weight_decay=tag(log,interval(0.001,0.1))",
             "trainer.label_smoothing=interval(0,0.1)",
@@ -225,7 +225,7 @@ def main() -> None:
         compare(partial(drawn, table, rng), options.searches, within)
         return
     for name, kind in KINDS.items():
-        print(f"{name} ({kind.number} configurations)")
+        print(f"{name} ({kind.number} configurations)", flush=True)
         compare(partial(simulated, kind, rng), options.searches, SD)
 
 
