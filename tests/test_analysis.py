@@ -30,6 +30,7 @@ from mnist_sweep.report.analysis.front import (
 from mnist_sweep.report.analysis.importance import importances
 from mnist_sweep.report.analysis.leaderboard import leaderboard
 from mnist_sweep.report.analysis.pruned import PrunedInfo, TrialCurve
+from mnist_sweep.report.analysis.search_history import search_history
 from mnist_sweep.report.analysis.timeline import timeline
 from mnist_sweep.report.analysis.tracks import TRACK
 from mnist_sweep.report.read.folders import RunFolders
@@ -342,6 +343,12 @@ def test_the_best_trial_is_the_best_mean_of_those_with_all_replicates(table: Any
         "values": {"val_acc": 0.97},
     }
     assert best.command == "python -m mnist_sweep model=net0"
+
+
+def test_a_trial_that_a_race_gave_fewer_seeds_breaks_no_record(table: Any) -> None:
+    found = search_history(searched(table), "val_acc", "maximize")
+    assert found is not None and len(found.points) == 4
+    assert found.best == ((0, pytest.approx(0.97)),)
 
 
 def test_of_two_objectives_the_front_is_best(table: Any) -> None:

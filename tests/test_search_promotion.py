@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from optuna.trial import FrozenTrial, TrialState
 
+from mnist_sweep.dominance import non_dominated, ranks
 from mnist_sweep.search.study.attributes import ERROR, at_rung
 from mnist_sweep.search.trials.promotion import place
 from tests.books import check_books
@@ -56,6 +57,16 @@ def test_one_that_goes_on_is_beaten_by_none_that_does_not() -> None:
         for trial in on:
             found = place(dict(enumerate(points)), trial, 7)
             assert set(found.beaten_by) <= set(on)
+
+
+@pytest.mark.parametrize("objectives", [2, 3])
+def test_ranks_are_fronts_one_after_another(objectives: int) -> None:
+    rng = np.random.default_rng(0)
+    points = rng.integers(0, 12, (200, objectives)).astype(float)
+    found = ranks(points)
+    for rank in range(int(found.max()) + 1):
+        left = found >= rank
+        assert list(non_dominated(points[left])) == list(found[left] == rank)
 
 
 def test_a_place_says_who_beats_it() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mnist_sweep.dominance import non_dominated
+from mnist_sweep.dominance import ranks as ranks_of
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def place(scores: Mapping[int, Sequence[float]], trial: int, num_going_on: int) 
     """scores: trial -> its objectives, more is better; of all trials of the rung."""
     numbers = np.array(sorted(scores))
     points = np.array([scores[number] for number in numbers])
-    ranks = _ranks(points)
+    ranks = ranks_of(points)
     own = int(np.flatnonzero(numbers == trial)[0])
     peers = np.flatnonzero(ranks == ranks[own])
     room = min(max(0, num_going_on - int((ranks < ranks[own]).sum())), len(peers))
@@ -48,17 +48,6 @@ def place(scores: Mapping[int, Sequence[float]], trial: int, num_going_on: int) 
         room=room,
         beaten_by=tuple(map(int, numbers[beats])),
     )
-
-
-def _ranks(points: np.ndarray) -> np.ndarray:
-    """(N, objectives) -> (N,): 0 for those that no other beats, and so on."""
-    ranks = np.zeros(len(points), dtype=int)
-    left = np.arange(len(points))
-    while len(left):
-        is_best = non_dominated(points[left])
-        left = left[~is_best]
-        ranks[left] += 1
-    return ranks
 
 
 def _far_apart(points: np.ndarray, size: int) -> np.ndarray:
