@@ -70,7 +70,7 @@ def search(folder: Path, name: str, seed: int, options: argparse.Namespace, *mor
 def found(folder: Path, rungs: list[int] | None, epochs: int, each: int) -> Found:
     """Of a search, as far as it had trained for so many epochs. each: of a trial without rungs."""
     runs = pd.read_csv(folder / "results.csv")
-    runs = runs[runs.status.isin(["completed", "pruned"])].sort_values("timestamp")
+    runs = runs[runs.status.isin(["completed", "pruned"])].sort_values("trial")
     if rungs is None:
         runs["cost"] = each
     else:

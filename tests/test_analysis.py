@@ -348,7 +348,8 @@ def test_the_best_trial_is_the_best_mean_of_those_with_all_replicates(table: Any
 def test_a_trial_that_a_race_gave_fewer_seeds_breaks_no_record(table: Any) -> None:
     found = search_history(searched(table), "val_acc", "maximize")
     assert found is not None and len(found.points) == 4
-    assert found.best == ((0, pytest.approx(0.97)),)
+    [(trial, value)] = found.best
+    assert trial == 0 and value == pytest.approx(0.97)
 
 
 def test_of_two_objectives_the_front_is_best(table: Any) -> None:

@@ -9,8 +9,10 @@ import pytest
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist_sweep.dominance import non_dominated, ranks
+from mnist_sweep.search.objectives import Objectives
 from mnist_sweep.search.study.attributes import ERROR, at_rung
 from mnist_sweep.search.trials.promotion import place
+from mnist_sweep.search.trials.rungs import why_not_promoted
 from tests.books import check_books
 from tests.conftest import cli_in
 from tests.searches import Search
@@ -73,6 +75,31 @@ def test_a_place_says_who_beats_it() -> None:
     found = place(dict(enumerate(RANKED)), 4, 2)
     assert (found.rank, found.ranks, found.peers, found.room) == (3, 3, 2, 0)
     assert found.beaten_by == (0, 2)
+
+
+@pytest.mark.parametrize(
+    ("points", "words"),
+    [
+        (RANKED, "rank 3 of 3 of rung 1, dominated by trials 0 and 2"),
+        (
+            [(0.9, 1.0)] * 4 + [(0.1, 0.0)],
+            "rank 2 of 2 of rung 1, dominated by trials 0, 1, 2 and 1 more",
+        ),
+        (
+            [(n / 10, -n / 10) for n in (1, 2, 3, 5, 4)],
+            "rank 1 of 1 of rung 1, of whose 5 trials only the 2 farthest apart go on",
+        ),
+    ],
+)
+def test_why_a_trial_does_not_go_on_is_a_sentence(
+    points: list[tuple[float, float]], words: str
+) -> None:
+    """Of the fifth of them, where two go on (of six two, too)."""
+    objectives = Objectives(("val_acc", "num_params"), ("maximize", "maximize"))
+    values = dict(enumerate(points))
+    said = why_not_promoted(4, values, (2, 5), 0, objectives)
+    assert said is not None
+    assert said.endswith(words) and said.startswith("epoch 2: val_acc ")
 
 
 # The command

@@ -4,6 +4,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ import pytest
 from omegaconf import OmegaConf
 from optuna.trial import TrialState
 
+from mnist_sweep.errors import UserError
 from mnist_sweep.intervals import interval
 from mnist_sweep.search.engines.job import Job
 from mnist_sweep.search.study.attributes import OUT, SEED_VALUES
@@ -216,31 +218,52 @@ def test_what_is_known_of_a_race_is_told(folder: tuple[Path, str]) -> None:
     assert "mean of 4 seeds, 95 % interval" in status
 
 
-REFUSED = {
-    "{max: 1, race: true}": "hydra.sweeper.replicates.max=1: a race takes 2 to 100 seeds; use",
-    "{max: 5000, race: true}": "hydra.sweeper.replicates.max=5000: a race takes 2 to 100 seeds",
-    "{race: true}": "hydra.sweeper.replicates.max: missing",
-    "{max: 5, race: true, alpha: 1}": "hydra.sweeper.replicates.alpha: no such key",
-    "{max: 5, race: 7}": "hydra.sweeper.replicates.race=7: ",
-    "0": "hydra.sweeper.replicates=0: ",
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "one seed": (
+        {"replicates": {"max": 1, "race": True}},
+        "max=1: a race takes 2 to 100 seeds; use",
+    ),
+    "too many": ({"replicates": {"max": 5000, "race": True}}, "max=5000: a race takes 2 to 100"),
+    "no number": ({"replicates": {"race": True}}, "hydra.sweeper.replicates.max: missing"),
+    "another key": (
+        {"replicates": {"max": 5, "race": True, "alpha": 1}},
+        "hydra.sweeper.replicates.alpha: no such key",
+    ),
+    "no truth": (
+        {"replicates": {"max": 5, "race": 7}},
+        "hydra.sweeper.replicates.race=7: input should be a valid boolean",
+    ),
+    "none": ({"replicates": 0}, "hydra.sweeper.replicates=0: input should be greater"),
+    "what seeds do not change": (
+        {"replicates": {"max": 5, "race": True}, "objective": "num_params"},
+        "hydra.sweeper.replicates={max: 5, race: true} does not go with "
+        "hydra.sweeper.objective=['num_params']",
+    ),
+    "a front": (
+        {
+            "replicates": {"max": 5, "race": True},
+            **{"objective": ["val_acc", "macs"], "direction": ["maximize", "minimize"]},
+        },
+        "use one measured objective such as val_acc",
+    ),
 }
 
 
-@pytest.mark.parametrize("given", REFUSED)
-def test_what_is_no_race_is_refused(cli: Cli, given: str) -> None:
-    done = cli("-m", "hydra/sweeper=search", f"hydra.sweeper.replicates={given}")
-    assert done.returncode == 2 and REFUSED[given] in done.stderr, done.stderr
-    assert done.stderr.count("\n") == 1
+@pytest.mark.parametrize("mistake", REFUSED)
+def test_what_is_no_race_is_refused(tmp_path: Path, mistake: str) -> None:
+    changed, words = REFUSED[mistake]
+    with pytest.raises(UserError) as refused:
+        Parts(tmp_path, **changed)
+    assert words in str(refused.value) and "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("objective", ["num_params", "[val_acc,num_params]"])
-def test_a_race_needs_one_objective_that_seeds_change(cli: Cli, objective: str) -> None:
-    direction = "maximize" if "[" not in objective else "[maximize,minimize]"
-    done = cli(
-        *("-m", "hydra/sweeper=search", RACE, f"hydra.sweeper.objective={objective}"),
-        f"hydra.sweeper.direction={direction}",
+def test_a_mistake_in_a_race_is_one_line(cli: Cli) -> None:
+    done = cli("-m", "hydra/sweeper=search", "hydra.sweeper.replicates={max: 1, race: true}")
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: hydra.sweeper.replicates.max=1: a race takes 2 to 100 seeds; use "
+        "hydra.sweeper.replicates=1\n"
     )
-    assert done.returncode == 2 and "use one measured objective such as val_acc" in done.stderr
 
 
 @pytest.mark.slow

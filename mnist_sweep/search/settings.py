@@ -165,7 +165,8 @@ class SearchSettings(Schema):
         if several and self.pruner is not None:
             raise ValueError(
                 "hydra/sweeper/pruner does not go with several objectives, which have no one "
-                "value to prune by: use hydra/sweeper/pruner=none"
+                "value to prune by: use hydra/sweeper/pruner=none, or with it "
+                "hydra.sweeper.rungs, which go by rank"
             )
         if self.races and (several or self.objective[0] in OF_THE_NET):
             raise ValueError(

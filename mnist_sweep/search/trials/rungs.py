@@ -70,17 +70,19 @@ def _in_words(
         f"{name} {format_value(number)}"
         for name, number in zip(objectives.names, value, strict=True)
     )
-    return f"epoch {rungs[rung]}: {measured}: {rank_in_words(standing, rung)}"
+    return f"epoch {rungs[rung]}: {measured}: {rank_in_words(standing, rung, objectives)}"
 
 
-def rank_in_words(standing: Place, rung: int) -> str:
+def rank_in_words(standing: Place, rung: int, objectives: Objectives) -> str:
     """rung: its place among the rungs."""
     text = f"rank {standing.rank} of {standing.ranks} of rung {rung + 1}"
     if standing.beaten_by:
         return f"{text}, dominated by {_trials(standing.beaten_by)}"
     if standing.goes_on:
         return text
-    return f"{text}, not among the {standing.room} of its {standing.peers} that are farthest apart"
+    few = f"best by {objectives.names[0]} goes" if standing.room == 1 else None
+    few = few or f"{standing.room} farthest apart go"
+    return f"{text}, of whose {standing.peers} trials only the {few} on"
 
 
 def _trials(numbers: Sequence[int]) -> str:

@@ -31,7 +31,7 @@ def standing_at_rungs(
             found[epochs] = f"{format_value(cut)}, rung {rung + 1}"
         else:
             standing = place_in_rung(trial.number, values, epochs, more_epochs, objectives)
-            found[epochs] = rank_in_words(standing, rung)
+            found[epochs] = rank_in_words(standing, rung, objectives)
     return found
 
 
