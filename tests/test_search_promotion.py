@@ -1,5 +1,6 @@
 """Rungs with several objectives: who goes on, and what is said of those that do not."""
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from mnist_sweep.search.trials.promotion import place
 from mnist_sweep.search.trials.rungs import why_not_promoted
 from tests.books import check_books
 from tests.conftest import cli_in
-from tests.searches import Search
+from tests.searches import Search, search, wait_until
+
+__all__ = ["search"]
 
 # The rule
 
@@ -152,3 +155,21 @@ def test_explain_says_why_a_trial_was_not_promoted(folder: Path) -> None:
     [epoch] = [line for line in shown.splitlines() if line.split()[:1] == ["1"]]
     assert " of rung 1, dominated by trial" in epoch
     assert "trainer.epochs=3" in shown, "the command of its whole schedule"
+
+
+@pytest.mark.slow
+def test_the_books_of_such_rungs_hold_with_two_controllers_and_a_kill(search: Search) -> None:
+    search.arguments = [
+        *("hydra.sweeper.rungs=[1,3]", "hydra.sweeper.objective=[val_loss,num_params]"),
+        *("hydra.sweeper.direction=[minimize,minimize]", "hydra/sweeper/sampler=grid"),
+        *("hydra.sweeper.n_jobs=1", "hydra.sweeper.n_trials=8"),
+        *("optimizer.lr=0.02,0.01,1e-5,1e-6", "trainer.batch_size=16,32"),
+    ]
+    first, second = search.start(), search.start()
+    wait_until(lambda: len(search.finished()) > 1 and search.running(first), first, second)
+    first.send(signal.SIGKILL)
+    assert second.wait() == 0, second
+    search.run()
+    check_books(search, 8)
+    for trial in search.finished():
+        assert (trial.state == TrialState.COMPLETE) == (at_rung(trial, 3) is not None)
