@@ -53,6 +53,7 @@ from mnist_sweep.search.trials.pruning import cut_of_rung
 from mnist_sweep.search.trials.records import Records, leave
 from mnist_sweep.search.trials.recovery import Recovery
 from mnist_sweep.search.trials.rows import Rows
+from mnist_sweep.search.trials.seeds import num_seeds
 from mnist_sweep.whitelist import TARGETS
 
 LR = "interval(0.001, 0.1)"
@@ -91,7 +92,7 @@ class Parts:
         self.candidates = Candidates(Composer(loader, cfg), self.space, None)
         self.base = settings_of(self.candidates.base)
         self.n_trials = number_of_trials(self.settings, self.space)
-        seeds = tuple(self.base.seed + n for n in range(self.settings.num_seeds))
+        seeds = tuple(self.base.seed + n for n in range(num_seeds(self.settings)))
         self.layout = Layout(folder / "sweep", seeds)
         self.layout.sweep_dir.mkdir(exist_ok=True)
         records = Records("study", self.layout, self.candidates, code_of({}))

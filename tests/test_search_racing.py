@@ -18,6 +18,7 @@ from mnist_sweep.search.engines.job import Job
 from mnist_sweep.search.study.attributes import OUT, SEED_VALUES
 from mnist_sweep.search.trials.lifecycle import Verdict
 from mnist_sweep.search.trials.racing import ALPHA, Values, lag, noise
+from mnist_sweep.search.trials.seeds import is_race, num_seeds
 from tests.books import check_books
 from tests.conftest import Cli, cli_in
 from tests.searches import Search, search, wait_until
@@ -172,7 +173,8 @@ def test_on_the_way_up_the_rungs_one_seed_is_enough(tmp_path: Path) -> None:
 
 def test_no_race_is_a_number_of_replicates(tmp_path: Path) -> None:
     plain = Parts(tmp_path, replicates={"max": 3, "race": False})
-    assert plain.settings.replicates == plain.settings.num_seeds == 3 and not plain.settings.races
+    assert plain.settings.replicates == num_seeds(plain.settings) == 3
+    assert not is_race(plain.settings)
 
 
 # The command

@@ -110,15 +110,6 @@ class SearchSettings(Schema):
     pruner: dict[str, Any] | None
 
     @property
-    def races(self) -> bool:
-        return isinstance(self.replicates, Race)
-
-    @property
-    def num_seeds(self) -> int:
-        """That a configuration is trained with, at most."""
-        return self.replicates.max if isinstance(self.replicates, Race) else self.replicates
-
-    @property
     def is_grid(self) -> bool:
         """Whether the sampler goes through the product of all values, in an order of its own."""
         return str(self.sampler.get("_target_")).endswith("GridSampler")
@@ -168,9 +159,10 @@ class SearchSettings(Schema):
                 "value to prune by: use hydra/sweeper/pruner=none, or with it "
                 "hydra.sweeper.rungs, which go by rank"
             )
-        if self.races and (several or self.objective[0] in OF_THE_NET):
+        race = self.replicates if isinstance(self.replicates, Race) else None
+        if race is not None and (several or self.objective[0] in OF_THE_NET):
             raise ValueError(
-                f"hydra.sweeper.replicates={{max: {self.num_seeds}, race: true}} does not go with "
+                f"hydra.sweeper.replicates={{max: {race.max}, race: true}} does not go with "
                 f"hydra.sweeper.objective={list(self.objective)}, by which no seed can win or "
                 "lose: use one measured objective such as val_acc, or a number of replicates"
             )

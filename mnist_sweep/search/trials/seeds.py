@@ -6,10 +6,21 @@ from typing import Any
 
 from mnist_sweep.runs.record import RunRecord
 from mnist_sweep.search.objectives import Objectives, format_value
-from mnist_sweep.search.settings import SearchSettings
+from mnist_sweep.search.settings import Race, SearchSettings
 from mnist_sweep.search.study.attributes import OUT, SEED_VALUES
 from mnist_sweep.search.study.ledger import Ledger
 from mnist_sweep.search.trials.racing import lag
+
+
+def num_seeds(settings: SearchSettings) -> int:
+    """That a configuration is trained with, at most."""
+    replicates = settings.replicates
+    return replicates.max if isinstance(replicates, Race) else replicates
+
+
+def is_race(settings: SearchSettings) -> bool:
+    replicates = settings.replicates
+    return isinstance(replicates, Race) and replicates.race
 
 
 class Seeds:
@@ -17,8 +28,8 @@ class Seeds:
     that of a configuration which nobody has chosen yet is as good an estimate with few."""
 
     def __init__(self, settings: SearchSettings, objectives: Objectives, ledger: Ledger) -> None:
-        self.races = settings.races
-        self.num_seeds = settings.num_seeds
+        self.races = is_race(settings)
+        self.num_seeds = num_seeds(settings)
         self.objectives = objectives
         self.ledger = ledger
 
