@@ -1,5 +1,7 @@
 """What beats what where several objectives count."""
 
+from bisect import bisect_right
+
 import numpy as np
 
 FEW = 4096
@@ -16,6 +18,34 @@ def non_dominated(values: np.ndarray) -> np.ndarray:
     is_first = np.ones(len(rows), dtype=bool)
     is_first[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)  # of those with the same values
     found[rows] = _front(ordered[is_first])[np.cumsum(is_first) - 1]
+    return found
+
+
+def ranks(values: np.ndarray) -> np.ndarray:
+    """values: (N, objectives), more is better, no NaN. -> (N,): 0 of rows that no other one
+    dominates, 1 of those that only these do, and so on."""
+    if values.shape[1] == 2:
+        return _ranks_of_two(values)
+    found = np.zeros(len(values), dtype=int)
+    left = np.arange(len(values))
+    while len(left):
+        left = left[~non_dominated(values[left])]
+        found[left] += 1
+    return found
+
+
+def _ranks_of_two(values: np.ndarray) -> np.ndarray:
+    """In falling order of the first objective a row is dominated by some of a rank where the best
+    second objective of that rank is as good as its own (Jensen 2003): N log(N)."""
+    found = np.zeros(len(values), dtype=int)
+    worst_first: list[float] = []  # less the best second objective of each rank
+    row_before, rank = None, 0
+    for place in np.lexsort(-values.T[::-1]).tolist():
+        row = values[place].tolist()
+        if row != row_before:
+            rank = bisect_right(worst_first, -row[1])
+            worst_first[rank : rank + 1] = [-row[1]]
+        found[place], row_before = rank, row
     return found
 
 

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mnist_sweep.errors import UserError
+from mnist_sweep.intervals import half_width
 from mnist_sweep.report import load_results
 from mnist_sweep.report.analysis.comparison import mcnemar_sentence, over_seeds, sentence
-from mnist_sweep.report.analysis.statistics import half_width, mcnemar, paired, unpaired
+from mnist_sweep.report.analysis.statistics import mcnemar, paired, unpaired
 from mnist_sweep.report.commands.compare import configuration
 from mnist_sweep.report.leaderboard import leaderboard
 from tests.conftest import TINY, Cli

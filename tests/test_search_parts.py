@@ -53,6 +53,7 @@ from mnist_sweep.search.trials.pruning import cut_of_rung
 from mnist_sweep.search.trials.records import Records, leave
 from mnist_sweep.search.trials.recovery import Recovery
 from mnist_sweep.search.trials.rows import Rows
+from mnist_sweep.search.trials.seeds import num_seeds
 from mnist_sweep.whitelist import TARGETS
 
 LR = "interval(0.001, 0.1)"
@@ -91,7 +92,7 @@ class Parts:
         self.candidates = Candidates(Composer(loader, cfg), self.space, None)
         self.base = settings_of(self.candidates.base)
         self.n_trials = number_of_trials(self.settings, self.space)
-        seeds = tuple(self.base.seed + n for n in range(self.settings.replicates))
+        seeds = tuple(self.base.seed + n for n in range(num_seeds(self.settings)))
         self.layout = Layout(folder / "sweep", seeds)
         self.layout.sweep_dir.mkdir(exist_ok=True)
         records = Records("study", self.layout, self.candidates, code_of({}))
@@ -103,7 +104,7 @@ class Parts:
         self.objectives = Objectives(self.settings.objective, self.settings.direction)
         self.proposer = Proposer(self.settings, self.ledger, self.candidates, self.n_trials)
         self.lifecycle = Lifecycle(self.settings, self.objectives, self.ledger, self.rows, None)
-        self.recovery = Recovery(self.ledger, self.rows, self.objectives, self.settings.rungs)
+        self.recovery = Recovery(self.settings, self.objectives, self.ledger, self.rows)
 
     def propose(self) -> Accepted:
         proposal = self.proposer.propose()

@@ -56,11 +56,11 @@ def check(ledger: Ledger, rng: random.Random) -> None:
         )
     }
     for epochs in RUNGS:
-        assert sorted(tally.values_at(epochs)) == sorted(
-            trial.intermediate_values[epochs]
+        assert tally.values_at(epochs) == {
+            trial.number: [trial.intermediate_values[epochs]]
             for trial in trials
             if epochs in trial.intermediate_values and trial.state != TrialState.FAIL
-        )
+        }
     retries = {trial.user_attrs.get(RETRY_OF) for trial in trials}
     assert [trial.number for trial in tally.to_retry] == [
         trial.number

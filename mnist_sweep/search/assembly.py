@@ -45,6 +45,7 @@ from mnist_sweep.search.trials.pruning import make_pruner
 from mnist_sweep.search.trials.records import Records
 from mnist_sweep.search.trials.recovery import Recovery
 from mnist_sweep.search.trials.rows import Rows
+from mnist_sweep.search.trials.seeds import num_seeds
 from mnist_sweep.search.workforce import make_workforce
 from mnist_sweep.settled import settle
 from mnist_sweep.sources import of_config
@@ -77,7 +78,7 @@ def make_controller(
     workforce = make_workforce(settings, cfg, n_trials, device)
 
     name = settings.study_name or os.path.relpath(sweep_dir)
-    seeds = tuple(base.seed + n for n in range(settings.replicates))
+    seeds = tuple(base.seed + n for n in range(num_seeds(settings)))
     layout = Layout(sweep_dir, seeds)
     space_maker = {"_target_": settings.custom_search_space or ""}
     used = [space_maker, settings.sampler, candidates.base, *samples]
@@ -131,7 +132,7 @@ def make_controller(
         ledger=ledger,
         proposer=Proposer(settings, ledger, candidates, n_trials),
         lifecycle=Lifecycle(settings, objectives, ledger, rows, threads),
-        recovery=Recovery(ledger, rows, objectives, settings.rungs),
+        recovery=Recovery(settings, objectives, ledger, rows),
         rows=rows,
         failures=Failures(settings, n_trials, sweep_dir),
         progress=progress,

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 from mnist_sweep.dominance import non_dominated
 from mnist_sweep.runs.record import RunRecord
 from mnist_sweep.search.settings import Direction
+from mnist_sweep.search.study.attributes import OUT
 
 
 @dataclass(frozen=True)
@@ -52,4 +53,6 @@ def format_value(value: float) -> str:
 
 
 def _completed(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:
-    return [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    """But for those that were out of a race: their few seeds may have been lucky ones."""
+    completed = (trial for trial in trials if trial.state == TrialState.COMPLETE)
+    return [trial for trial in completed if OUT not in trial.user_attrs]

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Discriminator, Field, Tag, ValidationError, field_validator, model_validator
 
 from mnist_sweep.config import Count, CountFromZero, NotIn, Schema
 from mnist_sweep.errors import UserError, validation_message
@@ -20,7 +20,31 @@ ObjectiveName = Literal[
 """Columns of the results table that a search may go by; the test set's are not among them."""
 
 
+OF_THE_NET = ("num_params", "macs", "receptive_field")
+"""Of these objectives those that are the same for each seed."""
+
 Direction = Literal["minimize", "maximize"]
+
+MOST_RACED = 100
+"""Seeds for one configuration, beyond which the rest of the search would wait for it."""
+
+
+class Race(Schema):
+    """Each configuration gets another seed only while it can still be the winner."""
+
+    max: Count
+    """Seeds that none has more of; the winner has them all."""
+    race: bool
+
+    @model_validator(mode="after")
+    def _has_something_to_decide(self) -> "Race":
+        if not 2 <= self.max <= MOST_RACED:
+            instead = f"hydra.sweeper.replicates={self.max}" if self.max == 1 else "a race of 5"
+            raise ValueError(
+                f"hydra.sweeper.replicates.max={self.max}: a race takes 2 to {MOST_RACED} seeds; "
+                f"use {instead}"
+            )
+        return self
 
 
 LONGEST_NAME = 200
@@ -56,8 +80,12 @@ class SearchSettings(Schema):
     """Epochs of ever longer whole schedules; the best of each rung go on to the next."""
     detach: Annotated[bool | Literal["on_interrupt"], NotIn.STUDY]
     """Whether the search goes on without its terminal: from its start on, or from Ctrl-C on."""
-    replicates: Count
-    """Seeds that each configuration is trained with, from `seed` on; their mean is the value."""
+    replicates: Annotated[
+        Annotated[Count, Tag("int")] | Annotated[Race, Tag("dict[race]")],
+        Discriminator(lambda value: "dict[race]" if isinstance(value, dict | Race) else "int"),
+    ]
+    """Seeds that each configuration is trained with, from `seed` on; their mean is the value. Or
+    {max: 5, race: true}: up to 5, a next one only while it can still be the winner."""
     budget: Literal["reject", "fit"]
     """What to do with a net over budget: reject it untrained, or scale `fit` to what fits."""
     fit: tuple[str, ...]
@@ -102,6 +130,12 @@ class SearchSettings(Schema):
     def _lists_as_tuples(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else _with_tuples(value)
 
+    @field_validator("replicates", mode="before")
+    @classmethod
+    def _no_race_is_a_number(cls, value: Any) -> Any:
+        is_number = isinstance(value, dict) and set(value) == {"max", "race"}
+        return value["max"] if is_number and value["race"] is False else value
+
     @field_validator("study_name")
     @classmethod
     def _stays_in_its_folder(cls, name: str | None) -> str | None:
@@ -128,12 +162,15 @@ class SearchSettings(Schema):
         if several and self.pruner is not None:
             raise ValueError(
                 "hydra/sweeper/pruner does not go with several objectives, which have no one "
-                "value to prune by: use hydra/sweeper/pruner=none"
+                "value to prune by: use hydra/sweeper/pruner=none, or with it "
+                "hydra.sweeper.rungs, which go by rank"
             )
-        if several and self.rungs is not None:
+        race = self.replicates if isinstance(self.replicates, Race) else None
+        if race is not None and (several or self.objective[0] in OF_THE_NET):
             raise ValueError(
-                f"hydra.sweeper.rungs={list(self.rungs)} does not go with several objectives, "
-                "which have no one value to go on by: use hydra.sweeper.rungs=null"
+                f"hydra.sweeper.replicates={{max: {race.max}, race: true}} does not go with "
+                f"hydra.sweeper.objective={list(self.objective)}, by which no seed can win or "
+                "lose: use one measured objective such as val_acc, or a number of replicates"
             )
         if self.rungs is not None and self.pruner is not None:
             raise ValueError(

@@ -19,20 +19,21 @@ from mnist_sweep.runs.history import read_history
 from mnist_sweep.runs.record import RunRecord, read_result
 from mnist_sweep.runs.surroundings import Surroundings
 from mnist_sweep.search.classes import OPTUNA_CLASSES, construct
-from mnist_sweep.search.display.notation import again
+from mnist_sweep.search.display.notation import again, over_seeds
 from mnist_sweep.search.objectives import format_value
-from mnist_sweep.search.optuna_private import Cut, is_given
+from mnist_sweep.search.optuna_private import is_given
 from mnist_sweep.search.study.attributes import (
     ATTEMPT,
     ERROR,
     NUM_PARAMS,
+    OUT,
     OVERRIDES,
     RETRY,
     RETRY_OF,
     STATUS,
     real_widths,
 )
-from mnist_sweep.search.trials.standing import cuts_of_pruner, cuts_of_rungs
+from mnist_sweep.search.trials.standing import cuts_of_pruner, standing_at_rungs
 from mnist_sweep.sweep.reaching import Search
 
 STATES = {
@@ -90,6 +91,7 @@ def _what_it_is(search: Search, trial: FrozenTrial) -> Iterator[tuple[str, str]]
         names = search.study.metric_names or ["value"] * len(trial.values)
         pairs = zip(names, trial.values, strict=True)
         value = ", " + ", ".join(f"{name} {format_value(number)}" for name, number in pairs)
+        value += over_seeds(trial)
     is_left = trial.state == TrialState.RUNNING and bool(search.leases.unheld([trial]))
     left = ", but its search is gone: the same command takes it up" if is_left else ""
     yield "trial", f"{search.study.study_name}/{trial.number}: {state_of(trial)}{value}{left}"
@@ -152,8 +154,7 @@ def _epochs(search: Search, trial: FrozenTrial, run_dirs: list[Path]) -> Table:
             cells = [str(metrics.epoch)]
             cells += map(_cell, (metrics.train_acc, metrics.val_loss, metrics.val_acc))
             if cuts:
-                cut = cuts.get(metrics.epoch) if place == 0 else None
-                cells.append("" if cut is None else f"{format_value(cut.cut)}, {cut.of}")
+                cells.append(cuts.get(metrics.epoch, "") if place == 0 else "")
             own = [run_dir.name.removeprefix("seed_")] if seeds else []
             table.add_row(*own, *cells)
     return table
@@ -174,6 +175,8 @@ def _end(trial: FrozenTrial, trials: list[FrozenTrial]) -> Iterator[tuple[str, s
     attrs = trial.user_attrs
     if trial.state.is_finished() and attrs.get(ERROR):
         yield "ended", str(attrs[ERROR])
+    if attrs.get(OUT):
+        yield "race", f"can no longer win {attrs[OUT]}"
     if attrs.get(ATTEMPT):
         yield "attempt", f"{attrs[ATTEMPT] + 1}"
     retries = [t.number for t in trials if t.user_attrs.get(RETRY_OF) == trial.number]
@@ -204,15 +207,16 @@ def _rungs_of(search: Search) -> list[int]:
     return list(of_last_command(search.folder, "rungs") or ())
 
 
-def _cuts(search: Search, trial: FrozenTrial) -> dict[int, Cut]:
+def _cuts(search: Search, trial: FrozenTrial) -> dict[int, str]:
+    """Epoch -> what it is held against."""
     if rungs := _rungs_of(search):
-        return cuts_of_rungs(search.study, trial, rungs, search.objectives)
+        return standing_at_rungs(search.study, trial, rungs, search.objectives)
     config = of_last_command(search.folder, "pruner")
     if config is None or len(search.study.directions) > 1:
         return {}
-    return cuts_of_pruner(
-        search.study, trial, construct(config, "hydra.sweeper.pruner", OPTUNA_CLASSES)
-    )
+    pruner = construct(config, "hydra.sweeper.pruner", OPTUNA_CLASSES)
+    cuts = cuts_of_pruner(search.study, trial, pruner)
+    return {epoch: f"{format_value(cut.cut)}, {cut.of}" for epoch, cut in cuts.items()}
 
 
 def _table(*headings: str, numbers: bool = False) -> Table:

@@ -12,7 +12,7 @@ from mnist_sweep.paths import HISTORY, JOB_OUTPUT
 from mnist_sweep.runs.console import duration, make_console
 from mnist_sweep.runs.history import read_history
 from mnist_sweep.runs.resuming import SoFar
-from mnist_sweep.search.display.notation import short_params
+from mnist_sweep.search.display.notation import over_seeds, short_params
 from mnist_sweep.search.objectives import format_value
 from mnist_sweep.search.study.attributes import CONTROLLER, STATUS, is_finished, is_rejected
 from mnist_sweep.sweep.reaching import Search
@@ -79,7 +79,7 @@ def _best(search: Search, trials: list[FrozenTrial]) -> str:
         return "none yet"
     if len(names) > 1:
         return f"{len(best)} trials that no other one beats"
-    value = f"{names[0]} {format_value(best[0].values[0])}"
+    value = f"{names[0]} {format_value(best[0].values[0])}{over_seeds(best[0])}"
     return f"trial {best[0].number}: {value}, {search.folder / str(best[0].number)}"
 
 

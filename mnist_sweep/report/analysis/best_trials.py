@@ -44,7 +44,10 @@ def best_trials(
     completed = completed[completed[names].notna().all(axis=1)]
     if completed.empty or not names:
         return None
+    # In a race some have fewer seeds than others: they can no longer be the best.
+    seeds = completed.groupby("trial").size()
     values = completed.groupby("trial")[names].mean().astype("float64")
+    values = values[seeds == seeds.max()]
     first = completed.drop_duplicates("trial").set_index("trial")
     signs = [1 if objectives[name] == "maximize" else -1 for name in names]
     best = values[non_dominated(values.to_numpy() * signs)]
@@ -66,4 +69,4 @@ def best_trials(
         overrides = or_empty(first.overrides[found[0].trial])
         command = f"{run_command} {overrides}".strip()
     kept = {name: objectives[name] for name in names}
-    return BestTrials(kept, len(values), found, command)
+    return BestTrials(kept, len(seeds), found, command)

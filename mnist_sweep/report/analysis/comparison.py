@@ -6,14 +6,9 @@ from collections.abc import Callable, Iterator
 import pandas as pd
 
 from mnist_sweep.errors import UserError
+from mnist_sweep.intervals import NO_SPREAD
 from mnist_sweep.report.analysis.leaderboard import METRICS
-from mnist_sweep.report.analysis.statistics import (
-    NO_SPREAD,
-    Difference,
-    mcnemar,
-    paired,
-    unpaired,
-)
+from mnist_sweep.report.analysis.statistics import Difference, mcnemar, paired, unpaired
 
 SIGNIFICANT = 0.05
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from mnist_sweep.errors import UserError, did_you_mean
+from mnist_sweep.intervals import half_width
 from mnist_sweep.report.analysis.labels import labels, labels_by
-from mnist_sweep.report.analysis.statistics import half_width
 from mnist_sweep.report.analysis.tracks import TRACK
 from mnist_sweep.report.read.load import DTYPES
 from mnist_sweep.report.read.where import ALIASES

@@ -23,7 +23,8 @@ class SearchHistory:
     points: tuple[HistoryPoint, ...]
     """In the order in which the trials began."""
     best: tuple[tuple[int, float], ...]
-    """Trial and value of each completed one that was better than all completed before it."""
+    """Trial and value of each one completed, with all seeds, that was better than all those before
+    it."""
 
 
 def search_history(runs: pd.DataFrame, objective: str, direction: str) -> SearchHistory | None:
@@ -42,8 +43,10 @@ def search_history(runs: pd.DataFrame, objective: str, direction: str) -> Search
         )
     )
     sign = 1 if direction == "maximize" else -1
+    seeds = known[known.status == "completed"].groupby("trial").size()
+    whole = set(seeds[seeds == seeds.max()].index)  # in a race others have fewer, and cannot win
     best: list[tuple[int, float]] = []
     for point in points:
-        if point.status == "completed" and (not best or sign * (point.value - best[-1][1]) > 0):
+        if point.trial in whole and (not best or sign * (point.value - best[-1][1]) > 0):
             best.append((point.trial, point.value))
     return SearchHistory(objective, points, tuple(best))

@@ -1,5 +1,4 @@
-"""What may be said of accuracies over seeds, taken for independent and near normal: intervals and
-tests."""
+"""Whether accuracies over seeds differ: tests, which take them for independent and near normal."""
 
 import math
 import warnings
@@ -8,20 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit  # for the leaderboard: scipy.stats takes a second to import
 
-CONFIDENCE = 0.95
-
-NO_SPREAD = 1e-12
-"""Accuracies are multiples of 1 / images; a spread below this is rounding."""
-
-
-def half_width(sd: ArrayLike, n: ArrayLike) -> NDArray[Any]:
-    """Half of Student's t interval of a mean; NaN where n < 2 or nothing varies. Takes arrays."""
-    n, sd = np.asarray(n, dtype=float), np.asarray(sd, dtype=float)
-    freedom = np.where((n > 1) & (sd > NO_SPREAD), n - 1, np.nan)
-    return np.asarray(stdtrit(freedom, (1 + CONFIDENCE) / 2) * sd / np.sqrt(n))
+from mnist_sweep.intervals import CONFIDENCE, NO_SPREAD
 
 
 @dataclass(frozen=True)

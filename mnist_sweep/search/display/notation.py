@@ -5,7 +5,9 @@ from typing import Any
 
 from optuna.trial import FrozenTrial
 
-from mnist_sweep.search.study.attributes import OVERRIDES, real_widths
+from mnist_sweep.intervals import CONFIDENCE, interval
+from mnist_sweep.search.objectives import format_value
+from mnist_sweep.search.study.attributes import OVERRIDES, SEED_VALUES, real_widths
 
 
 def short_params(trial: FrozenTrial) -> str:
@@ -21,6 +23,17 @@ def short_params(trial: FrozenTrial) -> str:
 def again(trial: FrozenTrial, command: str) -> str:
     """What runs the trial again, alone. command: of any run in the search's surroundings."""
     return f"{command} {shlex.join(trial.user_attrs[OVERRIDES])}"
+
+
+def over_seeds(trial: FrozenTrial) -> str:
+    """`, mean of 5 seeds, 95 % interval 0.9861 to 0.9891`; "" where there are not several."""
+    values = trial.user_attrs.get(SEED_VALUES, ())
+    if len(values) < 2:
+        return f", of {len(values)} seed" if values else ""
+    found = interval(values)
+    ends = "" if found is None else " to ".join(map(format_value, found))
+    within = f", {CONFIDENCE:.0%} interval {ends}".replace("%", " %") if ends else ", all alike"
+    return f", mean of {len(values)} seeds{within}"
 
 
 def _short(value: Any) -> str:

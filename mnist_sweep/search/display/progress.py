@@ -12,7 +12,7 @@ from rich.text import Text
 from mnist_sweep.runs.console import duration, make_console
 from mnist_sweep.search.display.notation import short_params
 from mnist_sweep.search.objectives import Objectives, format_value
-from mnist_sweep.search.study.attributes import ERROR, NUM_PARAMS, STATUS
+from mnist_sweep.search.study.attributes import ERROR, NUM_PARAMS, SEED_VALUES, STATUS
 from mnist_sweep.search.study.ledger import Ledger
 
 STYLES = {"completed": "green", "pruned": "yellow", "failed": "red", "diverged": "red"}
@@ -109,7 +109,8 @@ class Progress:
         values: Sequence[float | None] = trial.values or [None] * len(names)
         if trial.state == TrialState.FAIL:
             values = [None] * len(names)
+        seeds = trial.user_attrs.get(SEED_VALUES)
         return "  ".join(
             f"{name} {'-' * 6 if value is None else format_value(value)}"
             for name, value in zip(names, values, strict=False)
-        )
+        ) + (f" (n={len(seeds)})" if seeds else "")

@@ -9,12 +9,20 @@ from rich.console import Console
 from rich.text import Text
 
 from mnist_sweep.hydra_private import as_yaml
+from mnist_sweep.intervals import interval
 from mnist_sweep.paths import BEST_TRIALS, RESULTS_TABLE
 from mnist_sweep.runs.console import duration, show_rule
 from mnist_sweep.search.display.front import front_lines
-from mnist_sweep.search.display.notation import again, short_params
+from mnist_sweep.search.display.notation import again, over_seeds, short_params
 from mnist_sweep.search.objectives import Objectives, format_value
-from mnist_sweep.search.study.attributes import STATUS, is_finished, is_rejected, real_widths
+from mnist_sweep.search.study.attributes import (
+    OUT,
+    SEED_VALUES,
+    STATUS,
+    is_finished,
+    is_rejected,
+    real_widths,
+)
 from mnist_sweep.writing import write_whole
 
 
@@ -51,11 +59,14 @@ class Summary:
             for line in front_lines(best, self.objectives, self.sweep_dir, self.command):
                 self._note(line)
             self._write({"solutions": list(map(self._solution, best))})
+        if out := [trial for trial in trials if OUT in trial.user_attrs]:
+            self._note(_race_in_words(trials, len(out)))
         self._note(f"table   {self.sweep_dir / RESULTS_TABLE}")
 
     def _show_best(self, trial: FrozenTrial, completed: int) -> None:
         value = f"{self.objectives.names[0]} {format_value(trial.value or 0.0)}"
-        self._note(f"best    trial {trial.number}: {value}, of {completed} completed")
+        seeds = over_seeds(trial)
+        self._note(f"best    trial {trial.number}: {value}{seeds}, of {completed} completed")
         self._note(f"params  {short_params(trial)}")
         self._note(f"run     {self.sweep_dir / str(trial.number)}")
         self._note(f"again   {again(trial, self.command)}")
@@ -68,6 +79,7 @@ class Summary:
             "best_run_dir": str(self.sweep_dir / str(trial.number)),
             "best_command": again(trial, self.command),
             **_widths(trial, "best_widths"),
+            **_seeds(trial),
         }
 
     def _solution(self, trial: FrozenTrial) -> dict[str, Any]:
@@ -86,6 +98,24 @@ class Summary:
 
     def _note(self, text: str) -> None:
         self.console.print(Text(text), soft_wrap=True)
+
+
+def _race_in_words(trials: Sequence[FrozenTrial], num_out: int) -> str:
+    raced = [trial for trial in trials if SEED_VALUES in trial.user_attrs]
+    runs = [len(trial.user_attrs[SEED_VALUES]) for trial in raced]
+    return (
+        f"race    {sum(runs)} runs for {len(runs)} completed trials, where all seeds for each "
+        f"would be {len(runs) * max(runs)}; {num_out} could no longer win"
+    )
+
+
+def _seeds(trial: FrozenTrial) -> dict[str, Any]:
+    """What is said of a mean over several."""
+    values = trial.user_attrs.get(SEED_VALUES)
+    if values is None:
+        return {}
+    found = interval(values)
+    return {"best_seed_values": values, "best_interval": None if found is None else list(found)}
 
 
 def _widths(trial: FrozenTrial, key: str) -> dict[str, dict[str, int]]:

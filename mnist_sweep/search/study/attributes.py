@@ -15,6 +15,13 @@ RETRY = "retry"
 """Whether a failed trial is to be tried again."""
 RETRY_OF = "retry_of"
 ATTEMPT = "attempt"
+SEED_VALUES = "seed_values"
+"""Of a completed trial with several seeds, its objective for each, in their order."""
+OUT = "out_of_race"
+"""Why a completed trial was given no more seeds: it can no longer be the winner."""
+RUNG = "rung:"
+"""Prefix, before the rung's epochs: the objectives at its end, where there are several. One alone
+is an intermediate value."""
 LOSSES = "losses"
 """Times that the point's worker vanished, in this trial and those that it is a retry of."""
 
@@ -28,6 +35,14 @@ def is_finished(trial: FrozenTrial) -> bool:
     """Completed or pruned, so that it counts towards `n_trials`."""
     ended = trial.state in (TrialState.COMPLETE, TrialState.PRUNED)
     return ended and not is_rejected(trial)
+
+
+def at_rung(trial: FrozenTrial, epochs: int) -> list[float] | None:
+    """The objectives at the end of the rung of so many epochs; None if it did not come there."""
+    if epochs in trial.intermediate_values:
+        return [trial.intermediate_values[epochs]]
+    values: list[float] | None = trial.user_attrs.get(f"{RUNG}{epochs}")
+    return values
 
 
 def real_widths(trial: FrozenTrial) -> dict[str, int]:

@@ -10,6 +10,7 @@ from mnist_sweep.search.study.attributes import (
     RETRY,
     RETRY_OF,
     STATUS,
+    at_rung,
     is_finished,
     is_rejected,
 )
@@ -37,8 +38,8 @@ class Tally:
         """Trial -> the first one that is its retry."""
         self.to_retry: list[FrozenTrial] = []
         """Ended trials that are to be tried again, and have no retry yet."""
-        self.values: dict[int, list[float]] = {epochs: [] for epochs in rungs}
-        """Epochs of a rung -> what ended trials reported there, least first."""
+        self.values: dict[int, dict[int, list[float]]] = {epochs: {} for epochs in rungs}
+        """Epochs of a rung -> ended trial -> its objectives there."""
 
     def update(self, trials: Sequence[FrozenTrial]) -> None:
         """trials: all of the study, by number."""
@@ -70,8 +71,9 @@ class Tally:
             if attrs.get(RETRY):
                 self.to_retry.append(trial)
             return
-        for epochs in self.values.keys() & trial.intermediate_values.keys():
-            insort(self.values[epochs], trial.intermediate_values[epochs])
+        for epochs, values in self.values.items():
+            if (found := at_rung(trial, epochs)) is not None:
+                values[trial.number] = found
 
     def of_state(self, state: TrialState) -> list[FrozenTrial]:
         """Those of the open ones."""
@@ -83,10 +85,10 @@ class Tally:
         rest = sum(trial.number < end and trial.state in states for trial in self.open)
         return bisect_left(self.finished, end) + rest
 
-    def values_at(self, epochs: int) -> list[float]:
-        """Of all trials that came to the end of this rung and did not fail."""
-        reported = (trial.intermediate_values for trial in self.open)
-        return [*self.values[epochs], *(v[epochs] for v in reported if epochs in v)]
+    def values_at(self, epochs: int) -> dict[int, list[float]]:
+        """Trial -> its objectives, of all that came to the end of this rung and did not fail."""
+        reported = ((trial.number, at_rung(trial, epochs)) for trial in self.open)
+        return self.values[epochs] | {n: found for n, found in reported if found is not None}
 
     @property
     def pruned(self) -> int:

@@ -6,7 +6,7 @@ from optuna.pruners import BasePruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from mnist_sweep.search.objectives import Objectives, format_value
+from mnist_sweep.search.objectives import format_value
 from mnist_sweep.search.optuna_private import Cut, cut_of_pruner
 
 
@@ -33,10 +33,3 @@ def why_pruned(pruner: BasePruner, study: Study, trial: FrozenTrial) -> str:
 
 def _is_missed(cut: Cut, direction: str) -> bool:
     return cut.value < cut.cut if direction == "maximize" else cut.value > cut.cut
-
-
-def why_not_promoted(
-    epochs: int, value: float, cut: float, rung: int, objectives: Objectives
-) -> str:
-    """rung: its place among the rungs, from 1."""
-    return below_the_cut(epochs, Cut(value, cut, f"rung {rung}"), objectives.directions[0])

@@ -3,6 +3,8 @@
 begin -> a run ends -> with more seeds to come         the next seed's run
                     -> promoted to the next rung       its first run
                     -> otherwise                       completed, pruned or failed
+
+In a race more seeds are to come as long as the trial can be the winner.
 """
 
 from dataclasses import dataclass
@@ -28,11 +30,12 @@ from mnist_sweep.search.study.attributes import (
     RETRY_OF,
 )
 from mnist_sweep.search.study.ledger import Ledger
-from mnist_sweep.search.trials.cuts import why_not_promoted
-from mnist_sweep.search.trials.pruning import cut_of_rung, why_hopeless
+from mnist_sweep.search.trials.pruning import why_hopeless
 from mnist_sweep.search.trials.records import is_left, leave
 from mnist_sweep.search.trials.rows import Rows
+from mnist_sweep.search.trials.rungs import note_rung, why_not_promoted
 from mnist_sweep.search.trials.running import RunningTrial
+from mnist_sweep.search.trials.seeds import Seeds
 
 GIVEN_UP = "its controller was asleep for longer than its lease; it is tried again"
 
@@ -67,6 +70,7 @@ class Lifecycle:
         self.rows = rows
         self.records = rows.records
         self.layout = rows.records.layout
+        self.seeds = Seeds(settings, objectives, ledger)
         self.threads = threads
         self.running: dict[int, RunningTrial] = {}
 
@@ -148,29 +152,30 @@ class Lifecycle:
             return self._conclude(running, TrialState.PRUNED)
         if record.status != "completed":
             return self._fail(running, record)
-        if len(running.records) < len(self.layout.seeds):
-            return self._next_run(running)
-        value = self.objectives.value(running.records.values())
-        if self.settings.rungs is None:
-            return self._conclude(running, TrialState.COMPLETE, value)
-        return self._climb(running, self.settings.rungs, value)
+        rungs, records = self.settings.rungs, list(running.records.values())
+        is_last_rung = rungs is None or running.rung == len(rungs) - 1
+        out = None
+        if len(records) < self.seeds.number_at(is_last_rung=is_last_rung):
+            out = self.seeds.why_out(records)
+            if out is None:
+                return self._next_run(running)
+        value = self.objectives.value(records)
+        if rungs is not None:
+            note_rung(running.trial, rungs[running.rung], value)
+        if rungs is not None and not is_last_rung:
+            return self._climb(running, rungs)
+        self.ledger.note(running.trial, self.seeds.notes(records, out))
+        return self._conclude(running, TrialState.COMPLETE, value)
 
-    def _climb(
-        self, running: RunningTrial, rungs: tuple[int, ...], value: list[float]
-    ) -> Job | Verdict:
-        """What follows from having come to the end of a rung."""
-        epochs = rungs[running.rung]
-        running.trial.report(value[0], epochs)
-        if epochs == rungs[-1]:
-            return self._conclude(running, TrialState.COMPLETE, value)
-        values, more_epochs = self.ledger.count().values_at(epochs), rungs[running.rung + 1]
-        cut = cut_of_rung(values, self.objectives, epochs, more_epochs)
-        if self.objectives.scores(value) >= self.objectives.scores([cut]):
-            running.rung += 1
-            running.records = {}  # the next rung's take their place
-            return self._next_run(running)
-        reason = why_not_promoted(epochs, value[0], cut, running.rung + 1, self.objectives)
-        return self._conclude(running, TrialState.PRUNED, reason=reason)
+    def _climb(self, running: RunningTrial, rungs: tuple[int, ...]) -> Job | Verdict:
+        """What follows from having come to the end of a rung that is not the last."""
+        values = self.ledger.count().values_at(rungs[running.rung])
+        reason = why_not_promoted(running.number, values, rungs, running.rung, self.objectives)
+        if reason is not None:
+            return self._conclude(running, TrialState.PRUNED, reason=reason)
+        running.rung += 1
+        running.records = {}  # the next rung's take their place
+        return self._next_run(running)
 
     def _conclude(
         self,

@@ -48,10 +48,12 @@ def why_hopeless(
 def cut_of_rung(
     values: Sequence[float], objectives: Objectives, epochs: int, more_epochs: int
 ) -> float:
-    """Of these values of a rung's trials the worst with which one goes on.
-
-    A rung is to take about as much time as the next one, so of the trials at a rung the share of
-    the two schedules' lengths goes on (asynchronous successive halving, Li et al. 2020).
-    """
+    """Of these values of a rung's trials the worst with which one goes on."""
     best_first = sorted(values, reverse=objectives.directions[0] == "maximize")
-    return best_first[max(1, len(values) * epochs // more_epochs) - 1]
+    return best_first[num_going_on(len(values), epochs, more_epochs) - 1]
+
+
+def num_going_on(num_trials: int, epochs: int, more_epochs: int) -> int:
+    """Of so many trials at a rung. It is to take about as much time as the next one, so their share
+    is that of the two schedules' lengths (asynchronous successive halving, Li et al. 2020)."""
+    return max(1, num_trials * epochs // more_epochs)

@@ -1,6 +1,7 @@
 """What becomes of trials that nobody runs any more: their controller was killed or stopped."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import takewhile
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -9,6 +10,7 @@ from mnist_sweep.runs.record import RunRecord, run_id_of
 from mnist_sweep.search.engines.job import Job
 from mnist_sweep.search.objectives import Objectives
 from mnist_sweep.search.optuna_private import is_given
+from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.attributes import (
     ATTEMPT,
     CONFIG,
@@ -21,6 +23,7 @@ from mnist_sweep.search.study.attributes import (
 from mnist_sweep.search.study.ledger import Ledger
 from mnist_sweep.search.trials.records import leave
 from mnist_sweep.search.trials.rows import Rows
+from mnist_sweep.search.trials.seeds import Seeds
 
 MOST_LOSSES = 4
 """Workers that one point may cost before it counts as failed."""
@@ -29,17 +32,18 @@ MOST_LOSSES = 4
 class Recovery:
     def __init__(
         self,
+        settings: SearchSettings,
+        objectives: Objectives,
         ledger: Ledger,
         rows: Rows,
-        objectives: Objectives,
-        rungs: Sequence[int] | None,
     ) -> None:
         self.ledger = ledger
         self.rows = rows
         self.records = rows.records
         self.layout = rows.records.layout
         self.objectives = objectives
-        self.last_rung = None if rungs is None else rungs[-1]
+        self.seeds = Seeds(settings, objectives, ledger)
+        self.last_rung = None if settings.rungs is None else settings.rungs[-1]
 
     def recover(self) -> None:
         """Ends what controllers that are gone were running."""
@@ -85,12 +89,24 @@ class Recovery:
             self.rows.append(list(found.values()), replace=True)
             self.ledger.note(trial, {ERROR: reasons[0]})
             self.ledger.tell(trial, TrialState.PRUNED)
-        elif unfinished := [s for s in self.layout.seeds if not self._is_finished(found.get(s))]:
-            # Runs go from seed to seed, and then to the next rung.
-            self._interrupt(trial, found, min(unfinished, key=lambda s: _rung(found.get(s))), why)
+        else:
+            self._end_by_seeds(trial, found, why)
+
+    def _end_by_seeds(self, trial: FrozenTrial, found: dict[int, RunRecord], why: str) -> None:
+        unfinished = [s for s in self.layout.seeds if not self._is_finished(found.get(s))]
+        done = [found[s] for s in takewhile(lambda s: s not in unfinished, self.layout.seeds)]
+        out = self.seeds.why_out(done)
+        if unfinished and out is None:
+            self._interrupt(trial, found, self._next(unfinished, found), why)
         else:
             self.rows.append(list(found.values()), replace=True)
-            self.ledger.tell(trial, TrialState.COMPLETE, self.objectives.value(found.values()))
+            self.ledger.note(trial, self.seeds.notes(done, out))
+            self.ledger.tell(trial, TrialState.COMPLETE, self.objectives.value(done))
+
+    def _next(self, unfinished: Sequence[int], found: Mapping[int, RunRecord]) -> int:
+        """Runs go from seed to seed, and then to the next rung; in a race up the rungs first."""
+        by_rung = min(unfinished, key=lambda seed: _rung(found.get(seed)))
+        return unfinished[0] if self.seeds.races else by_rung
 
     def _is_finished(self, record: RunRecord | None) -> bool:
         if record is None:

@@ -7,25 +7,32 @@ from optuna.pruners import BasePruner
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
-from mnist_sweep.search.objectives import Objectives
+from mnist_sweep.search.objectives import Objectives, format_value
 from mnist_sweep.search.optuna_private import COMPLETED_RUNG, Cut, cut_of_pruner
+from mnist_sweep.search.study.attributes import at_rung
 from mnist_sweep.search.trials.pruning import cut_of_rung
+from mnist_sweep.search.trials.rungs import place_in_rung, rank_in_words
 
 
-def cuts_of_rungs(
+def standing_at_rungs(
     study: Study, trial: FrozenTrial, rungs: Sequence[int], objectives: Objectives
-) -> dict[int, Cut]:
-    """Epochs of each rung that the trial was at the end of, but for the last one -> its cut."""
-    cuts = {}
+) -> dict[int, str]:
+    """Epochs of each rung that the trial was at the end of, but for the last one -> its cut or, of
+    several objectives, its rank there."""
+    found = {}
     peers = [t for t in study.get_trials(deepcopy=False) if t.state != TrialState.FAIL]
-    for place, (epochs, more_epochs) in enumerate(zip(rungs, rungs[1:], strict=False)):
-        if epochs in trial.intermediate_values:
-            values = [
-                t.intermediate_values[epochs] for t in peers if epochs in t.intermediate_values
-            ]
-            cut = cut_of_rung(values, objectives, epochs, more_epochs)
-            cuts[epochs] = Cut(trial.intermediate_values[epochs], cut, f"rung {place + 1}")
-    return cuts
+    for rung, (epochs, more_epochs) in enumerate(zip(rungs, rungs[1:], strict=False)):
+        reached = ((t.number, at_rung(t, epochs)) for t in peers)
+        values = {number: value for number, value in reached if value is not None}
+        if trial.number not in values:
+            continue
+        if len(objectives.names) == 1:
+            cut = cut_of_rung([v for [v] in values.values()], objectives, epochs, more_epochs)
+            found[epochs] = f"{format_value(cut)}, rung {rung + 1}"
+        else:
+            standing = place_in_rung(trial.number, values, epochs, more_epochs, objectives)
+            found[epochs] = rank_in_words(standing, rung, objectives)
+    return found
 
 
 def cuts_of_pruner(study: Study, trial: FrozenTrial, pruner: BasePruner) -> dict[int, Cut]:
