@@ -11,7 +11,7 @@ is marked on its field (`NotIn`), and identity.py derives every list of keys fro
 import re
 from collections.abc import Mapping
 from enum import Flag, auto
-from typing import Annotated, Any, Literal, NotRequired, TypedDict, TypeVar, cast
+from typing import Annotated, Any, Literal, NotRequired, TypedDict, TypeVar, cast, get_args
 
 from omegaconf import DictConfig, OmegaConf
 from pydantic import (
@@ -72,14 +72,15 @@ class Schema(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-OWN = ("npz", "folder", "csv", "idx")
+Own = Literal["npz", "folder", "csv", "idx"]
 """Forms of file in which a user's own images may be."""
+Torchvision = Literal["emnist", "qmnist", "usps", "svhn", "cifar10"]
+"""Sets that torchvision reads."""
+OWN, TORCHVISION = get_args(Own), get_args(Torchvision)
 
 
 class DataConfig(Schema):
-    name: Literal[
-        "auto", "mnist", "fashion_mnist", "kmnist", "digits", "npz", "folder", "csv", "idx"
-    ]
+    name: Literal["auto", "mnist", "fashion_mnist", "kmnist", "digits"] | Own | Torchvision
     root: Annotated[str, Field(min_length=1), BOOKKEEPING | NotIn.RERUN]
     """Folder in torchvision's layout: <root>/MNIST/raw/train-images-idx3-ubyte[.gz] and so on."""
     download: Annotated[bool, BOOKKEEPING | NotIn.RERUN]
@@ -98,10 +99,18 @@ class DataConfig(Schema):
     channels: Literal[1, 3] | None = None
     """folder: 1 makes all images grey, 3 coloured; null takes what they are."""
 
+    split: Literal["byclass", "bymerge", "balanced", "letters", "digits", "mnist"] | None = None
+    """emnist: which of its sets."""
+
     @property
     def is_own(self) -> bool:
         """Whether it is of the user's own images."""
         return self.name in OWN
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether its shape, mean and digest are taken from its files; else they are known."""
+        return self.is_own or self.name in TORCHVISION
 
     @model_validator(mode="after")
     def _path_iff_own(self) -> "DataConfig":

@@ -21,7 +21,7 @@ import torch
 from filelock import FileLock
 from torch import Tensor
 
-from mnist_sweep.config import DataConfig, ProtocolConfig, unchecked
+from mnist_sweep.config import OWN, TORCHVISION, DataConfig, ProtocolConfig, unchecked
 from mnist_sweep.data_files import read_file
 from mnist_sweep.errors import UserError
 from mnist_sweep.sets import digits
@@ -34,6 +34,7 @@ from mnist_sweep.sets.npz import read_npz
 from mnist_sweep.sets.own import OwnSet, checked, numbered, own_name, statistics
 from mnist_sweep.sets.shape import MNIST_SHAPE, DataShape
 from mnist_sweep.sets.splitting import stratified_one_in
+from mnist_sweep.sets.torchvision_sets import read_torchvision, torchvision_shape
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +121,9 @@ def fetch(config: DataConfig) -> str | None:
     if config.is_own:
         own_set(config)
         return None
+    if config.name in TORCHVISION:
+        _fetch_torchvision(config)
+        return None
     name = "mnist" if config.name == "auto" else config.name
     if name == "digits" or is_present(config.root, name):
         return None
@@ -151,7 +155,7 @@ def _load(config: DataConfig, protocol: ProtocolConfig, name: str) -> Dataset:
     val, class_names = None, numbered(MNIST_SHAPE.num_classes)
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    if config.is_own:
+    if config.is_measured:
         found, name, train, val, test = _parts_of_own(config, protocol)
         class_names = found.class_names
         mean, std = statistics(found.train.images)
@@ -171,7 +175,7 @@ def _load(config: DataConfig, protocol: ProtocolConfig, name: str) -> Dataset:
         labels = train.labels[train.index]
         rest, held_out = stratified_one_in(labels, protocol.val_one_in, protocol.split_seed)
         train, val = train.at(rest), train.at(held_out)
-    if config.is_own:
+    if config.is_measured:
         _check_classes(config, train, class_names)
     elif not len(train):
         raise UserError(
@@ -188,7 +192,7 @@ def find(config: DataConfig) -> str:
     Raises:
         UserError: the set is not there.
     """
-    if config.is_own:
+    if config.is_measured:
         return own_set(config)[1]
     name = "mnist" if config.name == "auto" else config.name
     if name == "digits" or is_present(config.root, name):
@@ -308,7 +312,9 @@ def _own(config: DataConfig, stamp: tuple[int, ...]) -> tuple[OwnSet, str]:
     Raises:
         UserError: it is not there, or nothing to train a net on.
     """
-    assert config.path is not None
+    if config.path is None:
+        found = read_torchvision(config.name, config.root, config.split, download=False)
+        return found, own_name(found, "-".join(filter(None, (config.name, config.split))))
     path = Path(config.path)
     match config.name:
         case "npz":
@@ -324,12 +330,13 @@ def _own(config: DataConfig, stamp: tuple[int, ...]) -> tuple[OwnSet, str]:
 
 
 def own_set(config: DataConfig) -> tuple[OwnSet, str]:
-    """The user's own set, and its name.
+    """A set that is measured, and its name.
 
     Raises:
         UserError: as `_own`.
     """
-    assert config.path is not None
+    if config.path is None:
+        return _own(config, ())
     try:
         found = os.stat(config.path)
     except OSError as error:
@@ -344,6 +351,8 @@ def shape_of(config: DataConfig) -> DataShape:
     Raises:
         UserError: the set is the user's own, and not there.
     """
+    if config.name in TORCHVISION:
+        return torchvision_shape(config.name, config.split)
     if not config.is_own:
         return MNIST_SHAPE
     found, _ = own_set(config)
@@ -358,9 +367,29 @@ def shape_in(config: Mapping[str, Any]) -> DataShape:
         UserError: as `shape_of`.
     """
     data = config.get("data")
-    if not isinstance(data, Mapping) or data.get("path") is None:
+    if not isinstance(data, Mapping) or data.get("name") not in (*OWN, *TORCHVISION):
         return MNIST_SHAPE
     return shape_of(unchecked(config).data)
+
+
+def _fetch_torchvision(config: DataConfig) -> None:
+    """
+    Raises:
+        UserError: it is not there, and not to be had.
+    """
+    try:
+        own_set(config)
+    except UserError as missing:
+        if not config.download:
+            raise UserError(f"{missing}: put it there, or use data.download=true") from missing
+        try:
+            with _socket_timeout(DOWNLOAD_TIMEOUT_S):
+                read_torchvision(config.name, config.root, config.split, download=True)
+        except (OSError, RuntimeError) as error:
+            raise UserError(
+                f"{missing}, and the download failed: {_reason(error)}; put it there, or use "
+                "data=digits, which needs no network"
+            ) from error
 
 
 def _check_classes(config: DataConfig, train: Split, class_names: Sequence[str]) -> None:

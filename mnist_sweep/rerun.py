@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from mnist_sweep.cli import EXIT_USER_ERROR, word
-from mnist_sweep.config import DataConfig, NotIn, resolved, settings_of
+from mnist_sweep.config import OWN, TORCHVISION, DataConfig, NotIn, resolved, settings_of
 from mnist_sweep.config_roots import register_recipes, todays
 from mnist_sweep.errors import FailureError, Parser, UserError, exit_code
 from mnist_sweep.hydra_private import Callbacks, PastHydra, use_loader
@@ -190,7 +190,7 @@ def _config(recorded: SavedRun, overrides: Sequence[str]) -> tuple[DictConfig, l
         for key in new:
             OmegaConf.update(cfg, key, OmegaConf.select(config, key))
         used = record.groups.get("data")
-        if cfg.data.get("path") is not None:
+        if cfg.data.name in (*OWN, *TORCHVISION):
             _check_same_images(cfg, used)
         elif used not in (None, cfg.data.name):
             cfg.data.name, new["data"] = used, f"data={used}"
@@ -225,7 +225,7 @@ def _check_same_images(cfg: DictConfig, used: str | None) -> None:
     found = find(DataConfig(**resolved(cfg)["data"]))
     if found != used:
         raise UserError(
-            f"data.path={cfg.data.path}: that run was on {used}, and these images are {found}: put "
+            f"data={cfg.data.name}: that run was on {used}, and these images are {found}: put "
             "them back as they were"
         )
 

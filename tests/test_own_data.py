@@ -180,6 +180,38 @@ def test_an_exported_net_says_what_it_was_trained_on(cli: Cli, npz_set: Path) ->
     assert json.loads(facts["class_names"])[2] == "<b>&" and len(json.loads(facts["mean"])) == 3
 
 
+# Sets of torchvision's
+
+
+def made_emnist(root: Path) -> None:
+    """EMNIST's letters in torchvision's layout: labels from 1 on, images turned over."""
+    raw = root / "EMNIST" / "raw"
+    raw.mkdir(parents=True)
+    for part, count in (("train", 78), ("test", 26)):
+        start = raw / f"emnist-letters-{part}"
+        write_idx(Path(f"{start}-images-idx3-ubyte"), pictures(count, 28, 28))
+        write_idx(Path(f"{start}-labels-idx1-ubyte"), (labels(count, 26) + 1).astype(np.uint8))
+
+
+def test_emnist_is_torchvisions_the_right_way_round(cli: Cli, tmp_path: Path) -> None:
+    made_emnist(tmp_path / "here")
+    line = ["data=emnist", "data.split=letters", "model=ds_cnn", *SHORT]
+    missing = cli(*line, "data.download=false")
+    assert missing.returncode == 2 and "data=emnist: is not in data.root=data" in missing.stderr
+    done = cli(*line, "data.root=here")
+    assert done.returncode == 0, done.stderr
+    last = read_table(tmp_path).iloc[-1]
+    assert str(last["data"]).startswith("emnist-letters@")
+    keys = {"name": "emnist", "root": str(tmp_path / "here"), "download": False}
+    data = load(DataConfig.model_validate({**keys, "split": "letters"}), EVERYTHING)
+    assert torch.equal(data.train.images[:, 0], torch.from_numpy(pictures(78, 28, 28)).mT)
+    assert data.class_names[:2] == ("a", "b") and data.train.labels.unique().tolist() == [
+        *range(26)
+    ]
+    again = cli("rerun", str(last["run_id"]), "--check")
+    assert again.returncode == 0 and "identical bit for bit" in again.stdout, again
+
+
 # What is read
 
 

@@ -148,18 +148,18 @@ class SavedRun:
 
         settings, name = self.settings(), self.record.groups.get("data")
         try:
-            used = {} if settings.data.is_own else {"name": name}
+            used = {} if settings.data.is_measured else {"name": name}
             data = DataConfig(**{**dict(settings.data), **used})
             protocol = ProtocolConfig(**dict(settings.protocol))
             trainer = settings.trainer
             limits = trainer.limit_train, trainer.limit_val, trainer.limit_test
         except (ValueError, TypeError, AttributeError) as error:
             raise self._config_is_damaged(error) from error
-        if data.is_own:
+        if data.is_measured:
             found = load(data, protocol).limited(*limits)
             if found.name != name:
                 raise UserError(
-                    f"run {self.record.run_id} was on {name}, and data.path={data.path} is "
+                    f"run {self.record.run_id} was on {name}, and data={data.name} is "
                     f"{found.name} now: put the images back as they were"
                 )
             return found

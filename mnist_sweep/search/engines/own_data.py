@@ -20,10 +20,10 @@ def with_own_data(context: SweepContext, composer: Composer) -> SweepContext:
     if name is None:
         return context
     data = DataConfig.model_validate(composer.task(context.fixed)[0]["data"])
-    if data.is_own:
+    if data.is_measured:
         if (found := find(data)) != name:
             raise UserError(
-                f"data.path={data.path}: the search trains on {name}, and here are other images "
+                f"data={data.name}: the search trains on {name}, and here are other images "
                 f"({found}): put the same file there, or into a folder that all workers see"
             )
         return context

@@ -72,7 +72,7 @@ def in_common(
     what is searched (parameter -> its distribution as text)."""
     own = settings.model_dump(mode="json")
     data = unchecked(config).data
-    images = {"images": find(data)} if data.is_own else {}  # whose path says nothing of them
+    images = {"images": find(data)} if data.is_measured else {}  # whose path says nothing of them
     may_differ = keys(NotIn.STUDY, SearchSettings)
     return {
         **flat_config(config, (*keys(NotIn.STUDY), *searched)),
