@@ -20,8 +20,8 @@ from mnist_sweep.runs.table import ResultsTable
 from mnist_sweep.whitelist import TARGETS
 
 if TYPE_CHECKING:
-    from mnist_sweep.data import Dataset
     from mnist_sweep.experiment import Experiment
+    from mnist_sweep.sets.dataset import Dataset
     from mnist_sweep.train import Machine
 
 USUAL_BATCH_SIZE, USUAL_THREADS = 32, 2

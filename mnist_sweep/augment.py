@@ -1,6 +1,6 @@
 """Augmentations: batched tensor functions on the training device.
 
-Images are (B, 1, 28, 28) float in 0..1. Each class draws one set of parameters an image from the
+Images are (B, C, H, W) float in 0..1. Each class draws one set of parameters an image from the
 generator it is handed (which lives on the images' device). `strength` multiplies what it does; at 0
 it returns its input.
 """
@@ -25,7 +25,7 @@ class Augmentation(Schema):
     strength: Strength
 
     def __call__(self, images: Tensor, generator: torch.Generator, share: float = 1.0) -> Tensor:
-        """(B, 1, H, W) -> (B, 1, H, W), at so large a share of its strength."""
+        """(B, C, H, W) -> (B, C, H, W), at so large a share of its strength."""
         strength = self.strength * share
         return self.apply(images, generator, strength) if strength else images
 
@@ -51,17 +51,19 @@ class Affine(Augmentation):
     """Value of new pixels; 0 is black."""
 
     def apply(self, images: Tensor, generator: torch.Generator, strength: float) -> Tensor:
-        batch, size = len(images), images.shape[-1]
+        batch, (height, width) = len(images), images.shape[-2:]
         uniform = torch.rand(5, batch, generator=generator, device=images.device) * 2 - 1
         uniform *= strength
-        pixels = uniform[:2] * (self.translate * size)
-        if self.whole_pixels:
-            pixels = pixels.round()
+        shift = []
+        for share, side in zip(uniform[:2], (width, height), strict=True):
+            pixels = share * (self.translate * side)
+            shift.append((pixels.round() if self.whole_pixels else pixels) * (2 / side))
         matrix = inverse_affine_matrix(
             angle=uniform[2] * self.rotate,
-            shift=pixels * (2 / size),
+            shift=torch.stack(shift),
             scale=(1 + uniform[3] * self.scale).clamp_min(0.01),
             shear=(uniform[4] * self.shear).clamp(-89, 89),
+            aspect=width / height,
         )
         return warp(images, matrix, self.interpolation, self.fill)
 
@@ -72,16 +74,17 @@ class CropRotate(Augmentation):
     probability: Annotated[float, Field(ge=0, le=1)]
     """Of cropping an image."""
     crop: Annotated[int, Field(ge=1, le=28)]
-    """Side of the centre crop in pixels, resized to the whole side (bilinear)."""
+    """Side of the centre crop in pixels, resized to the whole image (bilinear)."""
     rotate: Degrees
     """Degrees either way (nearest pixel, as torchvision's RandomRotation)."""
 
     def apply(self, images: Tensor, generator: torch.Generator, strength: float) -> Tensor:
-        batch, size = len(images), images.shape[-1]
+        batch, (height, width) = len(images), images.shape[-2:]
         uniform = torch.rand(2, batch, generator=generator, device=images.device)
-        low = (size - self.crop) // 2
-        centre = images[:, :, low : low + self.crop, low : low + self.crop]
-        enlarged = F.interpolate(centre, size=(size, size), mode="bilinear", align_corners=False)
+        crop = min(self.crop, height, width)
+        top, left = (height - crop) // 2, (width - crop) // 2
+        centre = images[:, :, top : top + crop, left : left + crop]
+        enlarged = F.interpolate(centre, size=(height, width), mode="bilinear", align_corners=False)
         cropped = uniform[0] < self.probability * strength
         images = torch.where(cropped.view(-1, 1, 1, 1), enlarged, images)
         zeros = torch.zeros_like(uniform[1])
@@ -90,6 +93,7 @@ class CropRotate(Augmentation):
             shift=torch.stack([zeros, zeros]),
             scale=zeros + 1,
             shear=zeros,
+            aspect=width / height,
         )
         return warp(images, matrix, "nearest", fill=0.0)
 
@@ -108,30 +112,34 @@ class Elastic(Augmentation):
     """Standard deviation of the Gaussian smoothing, in pixels."""
 
     def apply(self, images: Tensor, generator: torch.Generator, strength: float) -> Tensor:
-        batch, size = len(images), images.shape[-1]
-        noise = torch.rand(batch, 2, size, size, generator=generator, device=images.device) * 2 - 1
-        blur = blur_matrix(size, self.sigma).to(images.device)
-        smooth = blur @ noise @ blur.mT
-        # From pixels to grid_sample's coordinates, in which the side is 2 long.
-        offset = smooth.permute(0, 2, 3, 1) * (self.alpha * strength * 2 / size)
+        batch, (height, width) = len(images), images.shape[-2:]
+        noise = torch.rand(batch, 2, height, width, generator=generator, device=images.device)
+        down, along = (blur_matrix(side, self.sigma).to(images.device) for side in (height, width))
+        smooth = down @ (noise * 2 - 1) @ along.mT
+        # From pixels to grid_sample's coordinates, in which each side is 2 long.
+        parts = zip(smooth.unbind(1), (width, height), strict=True)
+        offset = torch.stack([of * (self.alpha * strength * 2 / side) for of, side in parts], -1)
         identity = F.affine_grid(
             torch.eye(2, 3, device=images.device).expand(batch, 2, 3),
-            [batch, 1, size, size],
+            [batch, 1, height, width],
             align_corners=False,
         )
         return F.grid_sample(images, identity + offset, align_corners=False)
 
 
-def inverse_affine_matrix(angle: Tensor, shift: Tensor, scale: Tensor, shear: Tensor) -> Tensor:
+def inverse_affine_matrix(
+    angle: Tensor, shift: Tensor, scale: Tensor, shear: Tensor, aspect: float = 1.0
+) -> Tensor:
     """Output-to-input matrices for `affine_grid`, in torchvision's convention.
 
-    angle, shear: (B,) degrees; shift: (2, B) in units of half the side; scale: (B,).
+    angle, shear: (B,) degrees; shift: (2, B) in units of half the width and height; scale: (B,);
+    aspect: width over height, so that a turned square stays one.
     Returns (B, 2, 3): the inverse of translate * rotate * shear-along-x * scale.
     """
     rotation, slant = torch.deg2rad(angle), torch.tan(torch.deg2rad(shear))
     cos, sin = torch.cos(rotation), torch.sin(rotation)
-    x_to_x, y_to_x = (cos - sin * slant) / scale, (sin + cos * slant) / scale
-    x_to_y, y_to_y = -sin / scale, cos / scale
+    x_to_x, y_to_x = (cos - sin * slant) / scale, (sin + cos * slant) / scale / aspect
+    x_to_y, y_to_y = -sin / scale * aspect, cos / scale
     dx, dy = shift
     rows = [
         torch.stack([x_to_x, y_to_x, -(x_to_x * dx + y_to_x * dy)], dim=1),
@@ -141,7 +149,7 @@ def inverse_affine_matrix(angle: Tensor, shift: Tensor, scale: Tensor, shear: Te
 
 
 def warp(images: Tensor, matrix: Tensor, interpolation: Interpolation, fill: float) -> Tensor:
-    """(B, 1, H, W) images resampled at matrix (B, 2, 3) * output position."""
+    """(B, C, H, W) images resampled at matrix (B, 2, 3) * output position."""
     grid = F.affine_grid(matrix, list(images.shape), align_corners=False)
     if fill:
         images = images - fill

@@ -11,7 +11,7 @@ is marked on its field (`NotIn`), and identity.py derives every list of keys fro
 import re
 from collections.abc import Mapping
 from enum import Flag, auto
-from typing import Annotated, Any, Literal, NotRequired, TypedDict, TypeVar, cast
+from typing import Annotated, Any, Literal, NotRequired, TypedDict, TypeVar, cast, get_args
 
 from omegaconf import DictConfig, OmegaConf
 from pydantic import (
@@ -24,10 +24,6 @@ from pydantic import (
 )
 
 from mnist_sweep.errors import UserError, validation_message
-
-IMAGE_SIZE = 28
-"""Side of an image in pixels, in every data set."""
-NUM_CLASSES = 10
 
 LARGEST = 2**53
 """Whole numbers up to here are exact as floats, and fit into a tensor's index."""
@@ -76,12 +72,56 @@ class Schema(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+Own = Literal["npz", "folder", "csv", "idx"]
+"""Forms of file in which a user's own images may be."""
+Torchvision = Literal["emnist", "qmnist", "usps", "svhn", "cifar10"]
+"""Sets that torchvision reads."""
+OWN, TORCHVISION = get_args(Own), get_args(Torchvision)
+
+
 class DataConfig(Schema):
-    name: Literal["auto", "mnist", "fashion_mnist", "kmnist", "digits"]
+    name: Literal["auto", "mnist", "fashion_mnist", "kmnist", "digits"] | Own | Torchvision
     root: Annotated[str, Field(min_length=1), BOOKKEEPING | NotIn.RERUN]
     """Folder in torchvision's layout: <root>/MNIST/raw/train-images-idx3-ubyte[.gz] and so on."""
     download: Annotated[bool, BOOKKEEPING | NotIn.RERUN]
     """Whether a missing data set may be downloaded, by the entry point, never by a worker."""
+    # Keys of a user's own set, which the others do not have: so their defaults are here.
+    path: Annotated[Annotated[str, Field(min_length=1)] | None, BOOKKEEPING | NotIn.RERUN] = None
+    """Of the user's own file or folder. What is in it, its digest says."""
+    test_path: Annotated[str | None, BOOKKEEPING | NotIn.RERUN] = None
+    """csv: of the table of test images."""
+    x: str | None = None
+    """npz: name of the array of training images, where it is none of the usual ones."""
+    y: str | None = None
+    """npz: that of their labels."""
+    image_size: Annotated[int, Field(ge=4, le=1024)] | None = None
+    """folder: side in pixels that all images are brought to."""
+    channels: Literal[1, 3] | None = None
+    """folder: 1 makes all images grey, 3 coloured; null takes what they are."""
+
+    split: Literal["byclass", "bymerge", "balanced", "letters", "digits", "mnist"] | None = None
+    """emnist: which of its sets."""
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is of the user's own images."""
+        return self.name in OWN
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether its shape, mean and digest are taken from its files; else they are known."""
+        return self.is_own or self.name in TORCHVISION
+
+    @model_validator(mode="after")
+    def _path_iff_own(self) -> "DataConfig":
+        if self.is_own and self.path is None:
+            raise ValueError(f"data={self.name} needs data.path: the file or folder of your images")
+        if not self.is_own and self.path is not None:
+            raise ValueError(
+                f"data.path={self.path} does not go with data={self.name}: use "
+                f"data={' or '.join(OWN)}"
+            )
+        return self
 
 
 class ProtocolConfig(Schema):

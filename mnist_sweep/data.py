@@ -9,23 +9,32 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
-from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from filelock import FileLock
 from torch import Tensor
 
-from mnist_sweep.config import IMAGE_SIZE, DataConfig, ProtocolConfig
+from mnist_sweep.config import OWN, TORCHVISION, DataConfig, ProtocolConfig, unchecked
 from mnist_sweep.data_files import read_file
 from mnist_sweep.errors import UserError
+from mnist_sweep.sets import digits
+from mnist_sweep.sets.csv_table import read_csv
+from mnist_sweep.sets.dataset import Dataset, Split
+from mnist_sweep.sets.digits import read_digits
+from mnist_sweep.sets.folder import read_folder
+from mnist_sweep.sets.idx import read_idx
+from mnist_sweep.sets.npz import read_npz
+from mnist_sweep.sets.own import OwnSet, checked, numbered, own_name, statistics
+from mnist_sweep.sets.shape import MNIST_SHAPE, DataShape
+from mnist_sweep.sets.splitting import stratified_one_in
+from mnist_sweep.sets.torchvision_sets import read_torchvision, torchvision_shape
 
 log = logging.getLogger(__name__)
 
@@ -96,66 +105,9 @@ SOURCES = {
         std=0.3483,
     ),
 }
-DIGITS_MEAN, DIGITS_STD = 0.3053, 0.3246
-DIGITS_TEST_ONE_IN = 5
 
-
-@dataclass(frozen=True)
-class Split:
-    """Images of a set, chosen by index.
-
-    images: (N, 28, 28) uint8, labels: (N,) int64, both of the whole file; index: (n,) int64.
-    """
-
-    images: Tensor
-    labels: Tensor
-    index: Tensor
-
-    def __len__(self) -> int:
-        return len(self.index)
-
-    def batch(self, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """(B,) positions in this split -> (B, 1, 28, 28) float images in 0..1, (B,) labels."""
-        chosen = self.index[positions]
-        images = self.images[chosen].unsqueeze(1).float().div_(255)
-        return images, self.labels[chosen]
-
-    def first(self, limit: int | None) -> "Split":
-        return self if limit is None else Split(self.images, self.labels, self.index[:limit])
-
-    def to(self, device: torch.device) -> "Split":
-        return Split(self.images.to(device), self.labels.to(device), self.index.to(device))
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """name: the set really used. mean, std: for normalisation. val: None unless one is held out."""
-
-    name: str
-    train: Split
-    val: Split | None
-    test: Split
-    mean: float
-    std: float
-
-    def limited(
-        self, train: int | None = None, val: int | None = None, test: int | None = None
-    ) -> "Dataset":
-        """The first so many images of the training, validation and test sets; None for all."""
-        return replace(
-            self,
-            train=self.train.first(train),
-            val=None if self.val is None else self.val.first(val),
-            test=self.test.first(test),
-        )
-
-    def to(self, device: torch.device) -> "Dataset":
-        val = None if self.val is None else self.val.to(device)
-        return replace(self, train=self.train.to(device), val=val, test=self.test.to(device))
-
-    def normalise(self, images: Tensor) -> Tensor:
-        """Images in 0..1 -> zero mean, unit variance over the training set; in place."""
-        return images.sub_(self.mean).div_(self.std)
+TEST_ONE_IN = 5
+"""One image in so many is held out to test, of a set that has no test images."""
 
 
 def fetch(config: DataConfig) -> str | None:
@@ -166,6 +118,12 @@ def fetch(config: DataConfig) -> str | None:
     Raises:
         UserError: `data` names a set that is neither there nor to be had.
     """
+    if config.is_own:
+        own_set(config)
+        return None
+    if config.name in TORCHVISION:
+        _fetch_torchvision(config)
+        return None
     name = "mnist" if config.name == "auto" else config.name
     if name == "digits" or is_present(config.root, name):
         return None
@@ -183,49 +141,59 @@ def fetch(config: DataConfig) -> str | None:
     raise UserError(f"{_named(config)}: {_missing(config.root, name)} ({problem})")
 
 
-@lru_cache(maxsize=4)  # a worker has many runs on the same data
 def load(config: DataConfig, protocol: ProtocolConfig) -> Dataset:
     """The set that `config` names, checked and split. Reads only what is there.
 
     Raises:
         UserError: a file is missing, damaged, or not what its name says.
     """
-    name = find(config)
-    if name == "digits":
-        images, labels = _digits()
-        rest, held_out = stratified_one_in(labels, DIGITS_TEST_ONE_IN, seed=0)
+    return _load(config, protocol, find(config))
+
+
+@lru_cache(maxsize=4)  # a worker has many runs on the same data
+def _load(config: DataConfig, protocol: ProtocolConfig, name: str) -> Dataset:
+    val, class_names = None, numbered(MNIST_SHAPE.num_classes)
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    if config.is_measured:
+        found, name, train, val, test = _parts_of_own(config, protocol)
+        class_names = found.class_names
+        mean, std = statistics(found.train.images)
+    elif name == "digits":
+        images, labels = read_digits()
+        rest, held_out = stratified_one_in(labels, digits.TEST_ONE_IN, seed=0)
         train, test = Split(images, labels, rest), Split(images, labels, held_out)
-        mean, std = DIGITS_MEAN, DIGITS_STD
+        mean, std = (digits.MEAN,), (digits.STD,)
     else:
         source = SOURCES[name]
         folder = raw_folder(config.root, name)
-        train, test = (
-            _whole(_read(folder, source, images), _read(folder, source, labels))
-            for images, labels in ((TRAIN_IMAGES, TRAIN_LABELS), (TEST_IMAGES, TEST_LABELS))
-        )
-        mean, std = source.mean, source.std
+        train = _part(folder, source, TRAIN_IMAGES, TRAIN_LABELS)
+        test = _part(folder, source, TEST_IMAGES, TEST_LABELS)
+        mean, std = (source.mean,), (source.std,)
     train = train.first(protocol.train_first)
-    val = None
-    if protocol.val_one_in is not None:
+    if protocol.val_one_in is not None and val is None:
         labels = train.labels[train.index]
         rest, held_out = stratified_one_in(labels, protocol.val_one_in, protocol.split_seed)
-        val = Split(train.images, train.labels, train.index[held_out])
-        train = Split(train.images, train.labels, train.index[rest])
-    if not len(train):
+        train, val = train.at(rest), train.at(held_out)
+    if config.is_measured:
+        _check_classes(config, train, class_names)
+    elif not len(train):
         raise UserError(
             f"protocol.train_first={protocol.train_first}: leaves no image to train on beside "
             "those held out for validation; use more"
         )
-    return Dataset(name, train, val, test, mean, std)
+    return Dataset(name, train, val, test, mean, std, class_names)
 
 
 def find(config: DataConfig) -> str:
     """The name of the set that `load` takes: of `auto` MNIST, or digits where nobody has said where
-    MNIST is.
+    MNIST is; of a user's own one with a digest of its content.
 
     Raises:
         UserError: the set is not there.
     """
+    if config.is_measured:
+        return own_set(config)[1]
     name = "mnist" if config.name == "auto" else config.name
     if name == "digits" or is_present(config.root, name):
         return name
@@ -233,20 +201,6 @@ def find(config: DataConfig) -> str:
     if config.name == "auto" and not _is_named(config.root):
         return "digits"
     raise UserError(f"{_named(config)}: {_missing(config.root, name)}")
-
-
-def stratified_one_in(labels: Tensor, n: int, seed: int) -> tuple[Tensor, Tensor]:
-    """Splits off one index in `n`, at random and with the same share of each class.
-
-    labels: (N,). Returns (N - ceil(N / n),) and (ceil(N / n),) indices, both ascending. Shuffled
-    indices sorted by class (stably), then every n-th: each class gives its share, rounded.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    shuffled = torch.randperm(len(labels), generator=generator)
-    by_class = shuffled[labels[shuffled].argsort(stable=True)]
-    held_out = torch.zeros(len(labels), dtype=torch.bool)
-    held_out[by_class[::n]] = True
-    return (~held_out).nonzero().flatten(), held_out.nonzero().flatten()
 
 
 def raw_folder(root: str, name: str) -> Path:
@@ -338,9 +292,9 @@ def _socket_timeout(seconds: float) -> Iterator[None]:
         socket.setdefaulttimeout(before)
 
 
-def _whole(images: Tensor, labels: Tensor) -> Split:
-    """The file contents without headers -> all of their images."""
-    return Split(images.view(-1, IMAGE_SIZE, IMAGE_SIZE), labels.long(), torch.arange(len(labels)))
+def _part(folder: Path, source: Source, images: str, labels: str) -> Split:
+    pixels = _read(folder, source, images).view(-1, *MNIST_SHAPE.image)
+    return Split.whole(pixels, _read(folder, source, labels).long())
 
 
 def _read(folder: Path, source: Source, file: str) -> Tensor:
@@ -348,15 +302,127 @@ def _read(folder: Path, source: Source, file: str) -> Tensor:
     return read_file(folder / file, digest, of_gz=source.of_gz, header=header)
 
 
-def _digits() -> tuple[Tensor, Tensor]:
-    """scikit-learn's 1,797 digits, 8x8 with values 0..16, as (1797, 28, 28) uint8 and labels.
+# A user's own
 
-    Its file is read as it lies there: importing its reader takes longer than training on them.
+
+@lru_cache(maxsize=2)
+def _own(config: DataConfig, stamp: tuple[int, ...]) -> tuple[OwnSet, str]:
+    """Also its name. stamp: of the file, so that another one in its place is read anew.
+
+    Raises:
+        UserError: it is not there, or nothing to train a net on.
     """
-    spec = find_spec("sklearn")
-    assert spec is not None and spec.submodule_search_locations, "scikit-learn is required"
-    path = Path(spec.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
-    table = torch.from_numpy(np.loadtxt(path, delimiter=",", dtype=np.int64))
-    small = table[:, :64].view(-1, 1, 8, 8).float() * (255 / 16)
-    large = F.interpolate(small, size=IMAGE_SIZE, mode="bilinear", align_corners=False)
-    return large.squeeze(1).round().clamp(0, 255).byte(), table[:, 64].clone()
+    if config.path is None:
+        found = read_torchvision(config.name, config.root, config.split, download=False)
+        return found, own_name(found, "-".join(filter(None, (config.name, config.split))))
+    path = Path(config.path)
+    match config.name:
+        case "npz":
+            found = read_npz(path, config.x, config.y)
+        case "folder":
+            found = read_folder(path, config.image_size or MNIST_SHAPE.side, config.channels)
+        case "csv":
+            found = read_csv(path, None if config.test_path is None else Path(config.test_path))
+        case _:
+            found = read_idx(path)
+    found = checked(found, f"data.path={config.path}")
+    return found, own_name(found, config.path)
+
+
+def own_set(config: DataConfig) -> tuple[OwnSet, str]:
+    """A set that is measured, and its name.
+
+    Raises:
+        UserError: as `_own`.
+    """
+    if config.path is None:
+        return _own(config, ())
+    try:
+        found = os.stat(config.path)
+    except OSError as error:
+        raise UserError(
+            f"data.path={config.path}: {error.strerror}: give the file or folder of your images"
+        ) from error
+    return _own(config, (found.st_mtime_ns, found.st_size, found.st_ino))
+
+
+def shape_of(config: DataConfig) -> DataShape:
+    """
+    Raises:
+        UserError: the set is the user's own, and not there.
+    """
+    if config.name in TORCHVISION:
+        return torchvision_shape(config.name, config.split)
+    if not config.is_own:
+        return MNIST_SHAPE
+    found, _ = own_set(config)
+    channels, height, width = found.train.images.shape[1:]
+    return DataShape(channels, height, width, len(found.class_names))
+
+
+def shape_in(config: Mapping[str, Any]) -> DataShape:
+    """Of the data that a resolved config names, which need not be checked yet.
+
+    Raises:
+        UserError: as `shape_of`.
+    """
+    data = config.get("data")
+    if not isinstance(data, Mapping) or data.get("name") not in (*OWN, *TORCHVISION):
+        return MNIST_SHAPE
+    return shape_of(unchecked(config).data)
+
+
+def _fetch_torchvision(config: DataConfig) -> None:
+    """
+    Raises:
+        UserError: it is not there, and not to be had.
+    """
+    try:
+        own_set(config)
+    except UserError as missing:
+        if not config.download:
+            raise UserError(f"{missing}: put it there, or use data.download=true") from missing
+        try:
+            with _socket_timeout(DOWNLOAD_TIMEOUT_S):
+                read_torchvision(config.name, config.root, config.split, download=True)
+        except (OSError, RuntimeError) as error:
+            raise UserError(
+                f"{missing}, and the download failed: {_reason(error)}; put it there, or use "
+                "data=digits, which needs no network"
+            ) from error
+
+
+def _check_classes(config: DataConfig, train: Split, class_names: Sequence[str]) -> None:
+    """
+    Raises:
+        UserError: no image of some class is left to train on.
+    """
+    left = set(train.labels[train.index].tolist())
+    for number, name in enumerate(class_names):
+        if number not in left:
+            raise UserError(
+                f"data.path={config.path}: of class {name} no image is left to train on beside "
+                "those held out to validate and to test; use more images"
+            )
+
+
+def _parts_of_own(
+    config: DataConfig, protocol: ProtocolConfig
+) -> tuple[OwnSet, str, Split, Split | None, Split]:
+    """Training, validation and test images; without test images, some are held out for it."""
+    found, name = own_set(config)
+    train = Split.whole(found.train.images, found.train.labels)
+    if found.test is not None:
+        test = Split.whole(found.test.images, found.test.labels)
+    else:
+        rest, held_out = stratified_one_in(found.train.labels, TEST_ONE_IN, seed=0)
+        train, test = train.at(rest), train.at(held_out)
+    val = None
+    if found.val is not None and protocol.val_one_in is not None:
+        val = Split.whole(found.val.images, found.val.labels)
+    elif found.val is not None:  # nothing is chosen, so they are training images like the others
+        images = torch.cat([found.train.images, found.val.images])
+        labels = torch.cat([found.train.labels, found.val.labels])
+        more = torch.arange(len(found.train), len(labels))
+        train = Split(images, labels, torch.cat([train.index, more]))
+    return found, name, train, val, test

@@ -4,6 +4,7 @@ import hashlib
 import io
 import math
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from mnist_sweep.config import NUM_CLASSES
 from mnist_sweep.errors import Parser, UserError, exit_code
 from mnist_sweep.paths import CONFUSION, MISTAKES, PREDICTIONS
 from mnist_sweep.runs.lookup import RUN_HELP, find_run
@@ -22,10 +22,15 @@ from mnist_sweep.writing import write_whole
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from mnist_sweep.data import Dataset
+    from mnist_sweep.sets.dataset import Dataset
     from mnist_sweep.train import Machine
 
 COLUMNS = ["image", "label", "prediction", "confidence"]
+
+MOST_IN_MATRIX = 12
+"""Classes whose matrix is as narrow as a terminal; the picture has all."""
+
+LONGEST_NAME = 16
 
 
 def main() -> int:
@@ -48,8 +53,10 @@ def _main() -> None:
     run = find_run(arguments.run)
     data = run.data()
     frame = _predict(run, data)
-    counts = confusion(frame)
-    print("\n".join([*_summary(run, frame), "", *_by_class(counts), "", *_matrix(counts)]))
+    names = data.class_names
+    counts = confusion(frame, len(names))
+    matrix = ["", *_matrix(counts, names)] if len(names) <= MOST_IN_MATRIX else []
+    print("\n".join([*_summary(run, frame), "", *_by_class(counts, names), *matrix]))
     folder = run.run_dir if arguments.out is None else arguments.out
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -81,15 +88,15 @@ def predictions(run: SavedRun) -> pd.DataFrame:
     return frame
 
 
-def confusion(frame: pd.DataFrame) -> np.ndarray:
-    """(10, 10) counts: rows are labels, columns predictions."""
-    counts = np.zeros((NUM_CLASSES, NUM_CLASSES), dtype=np.int64)
+def confusion(frame: pd.DataFrame, num_classes: int) -> np.ndarray:
+    """(K, K) counts: rows are labels, columns predictions."""
+    counts = np.zeros((num_classes, num_classes), dtype=np.int64)
     np.add.at(counts, (frame["label"].to_numpy(), frame["prediction"].to_numpy()), 1)
     return counts
 
 
 def logits_of(run: SavedRun, data: "Dataset", machine: "Machine") -> "Tensor":
-    """(N, 10) logits of the saved net for the test set, as floats on the CPU.
+    """(N, K) logits of the saved net for the test set, as floats on the CPU.
 
     Raises:
         UserError: the weights cannot be had, or are no numbers.
@@ -185,28 +192,35 @@ def _summary(run: SavedRun, frame: pd.DataFrame) -> list[str]:
     ]
 
 
-def _by_class(counts: np.ndarray) -> list[str]:
-    lines = ["class  images   right        %  most often taken for"]
+def _by_class(counts: np.ndarray, names: Sequence[str]) -> list[str]:
+    width = max(5, *(len(short_name(name)) for name in names))
+    lines = [f"{'class':<{width}}  images   right        %  most often taken for"]
     for label, row in enumerate(counts):
         images, right = int(row.sum()), int(row[label])
         mistakes = row.copy()
         mistakes[label] = 0
         percent = f"{100 * right / images:.2f}" if images else "-"
-        line = f"{label:>5} {images:>7,} {right:>7,} {percent:>8}"
+        line = f"{short_name(names[label]):>{width}} {images:>7,} {right:>7,} {percent:>8}"
         if mistakes.any():
-            line += f"  {mistakes.argmax()} ({mistakes.max():,} of {mistakes.sum():,} mistakes)"
+            most = short_name(names[mistakes.argmax()])
+            line += f"  {most} ({mistakes.max():,} of {mistakes.sum():,} mistakes)"
         lines.append(line)
     return lines
 
 
-def _matrix(counts: np.ndarray) -> list[str]:
+def _matrix(counts: np.ndarray, names: Sequence[str]) -> list[str]:
     width = max(4, len(str(counts.max())) + 1)
-    header = "".join(f"{prediction:>{width}}" for prediction in range(len(counts)))
-    lines = ["label   prediction", f"     {header}"]
-    for label, row in enumerate(counts):
+    first = max(5, *(len(short_name(name)) for name in names))
+    header = "".join(f"{name[: width - 1]:>{width}}" for name in names)
+    lines = [f"{'label':<{first}}   prediction", f"{'':<{first}}{header}"]
+    for name, row in zip(names, counts, strict=True):
         cells = "".join(f"{count or '.':>{width}}" for count in row)
-        lines.append(f"{label:>5}{cells}")
+        lines.append(f"{short_name(name):>{first}}{cells}")
     return lines
+
+
+def short_name(name: str) -> str:
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def _draw(
@@ -218,13 +232,15 @@ def _draw(
 
     acc = np.trace(counts) / counts.sum()
     what = f"{record.groups.get('model')} ({record.run_id}) on {data.name}: {100 * acc:.2f} %"
-    save(confusion_matrix(counts, what), folder / CONFUSION)
+    names = [short_name(name) for name in data.class_names]
+    save(confusion_matrix(counts, what, names), folder / CONFUSION)
     wrong = frame[frame["label"] != frame["prediction"]]
     wrong = wrong.sort_values("confidence", ascending=False, kind="stable")
     images = data.test.images.numpy()[wrong["image"].to_numpy()]
     title = f"{what}, {len(wrong):,} of {len(frame):,} wrong"
     labels, predicted, confidences = (wrong[name].to_numpy() for name in COLUMNS[1:])
-    figure = misclassified(images, labels, predicted, confidences, title)
+    called, taken_for = ([names[number] for number in of] for of in (labels, predicted))
+    figure = misclassified(images, called, taken_for, confidences, title)
     save(figure, folder / MISTAKES)
 
 

@@ -1,5 +1,6 @@
 """The one conversion from a resolved config to typed objects."""
 
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -14,10 +15,12 @@ from torch import nn
 
 from mnist_sweep.augment import Augmentation
 from mnist_sweep.config import Settings, settings_of
+from mnist_sweep.data import shape_of
 from mnist_sweep.errors import UserError, shortened, validation_message
 from mnist_sweep.loggers import Logger
 from mnist_sweep.optimizers import Optimizer
 from mnist_sweep.schedulers import Plateau, Scheduler
+from mnist_sweep.sets.shape import DataShape
 from mnist_sweep.whitelist import of_the_environment
 
 
@@ -42,7 +45,7 @@ def to_experiment(config: Mapping[str, Any]) -> Experiment:
     """
     settings = settings_of(config)
     torch.manual_seed(settings.seed)
-    model = build_model(config)
+    model = build_model(config, shape_of(settings.data))
     optimizer, scheduler, augmentation = build_training(config)
     return Experiment(settings, model, optimizer, scheduler, augmentation, build_loggers(config))
 
@@ -65,13 +68,21 @@ def build_training(
     return optimizer, scheduler, augmentation
 
 
-def build_model(config: Mapping[str, Any]) -> nn.Module:
+def build_model(config: Mapping[str, Any], shape: DataShape) -> nn.Module:
     """The net that the key `model` says, with initial weights from torch's current random state.
+
+    shape: of the data; its class gets `in_channels`, `num_classes` and `image_size`, as far as it
+    takes them and the config does not say them.
 
     Raises:
         UserError: its keys or values are wrong, or do not make a net.
     """
-    model: nn.Module = _leaf(_group(config, "model"), "model", nn.Module)
+    of_data = {
+        "in_channels": shape.channels,
+        "num_classes": shape.num_classes,
+        "image_size": (shape.height, shape.width),
+    }
+    model: nn.Module = _leaf(_group(config, "model"), "model", nn.Module, of_data)
     return model
 
 
@@ -104,8 +115,9 @@ def _group(config: Mapping[str, Any], name: str) -> dict[str, Any]:
     return node
 
 
-def _leaf(node: Any, key: str, kind: Any) -> Any:
-    """Calls the class that a config node names, with the node's values; it must be a `kind`."""
+def _leaf(node: Any, key: str, kind: Any, offered: Mapping[str, Any] | None = None) -> Any:
+    """Calls the class that a config node names, with the node's values; it must be a `kind`.
+    offered: more values, of which it gets those that it takes."""
     if not isinstance(node, dict):
         raise UserError(
             f"{key}={shortened(node)}: is no choice; give it keys of its own, _target_ first"
@@ -128,7 +140,8 @@ def _leaf(node: Any, key: str, kind: Any) -> Any:
             "the environment variable MNIST_SWEEP_TARGETS"
         ) from error
     try:
-        leaf = make(**values)
+        more = {name: (offered or {})[name] for name in _taken(make) if name in (offered or {})}
+        leaf = make(**{**more, **values})
     except ValidationError as error:
         raise UserError(validation_message(error, key)) from error
     except (ValueError, TypeError) as error:
@@ -148,6 +161,15 @@ def _named(target: str) -> Any:
     """The class of that name, if Hydra's whitelist lets it. A search makes thousands of nets, and
     Hydra's `instantiate` of a whole node takes seven times as long as the net."""
     return instantiate({"_target_": target, "_partial_": True}).func
+
+
+@cache
+def _taken(make: Any) -> tuple[str, ...]:
+    """Names of the parameters of a class."""
+    try:
+        return tuple(inspect.signature(make).parameters)
+    except (ValueError, TypeError):  # of one that is not written in Python
+        return ()
 
 
 def _check_monitor(scheduler: Scheduler, protocol: str) -> None:

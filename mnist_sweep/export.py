@@ -4,12 +4,13 @@ The file is written only once onnxruntime has given torch's answers on the test 
 """
 
 import errno
+import json
 import logging
 import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mnist_sweep.config import IMAGE_SIZE, NUM_CLASSES
 from mnist_sweep.errors import FailureError, Parser, UserError, exit_code
 from mnist_sweep.evaluate import logits_of
 from mnist_sweep.runs.lookup import RUN_HELP, find_run
@@ -27,7 +27,7 @@ from mnist_sweep.writing import unwritable_output
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-    from mnist_sweep.data import Dataset
+    from mnist_sweep.sets.dataset import Dataset
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
@@ -76,20 +76,20 @@ def _main() -> None:
     with _whole_or_not(out) as staged:
         data = run.data().limited(test=check_images)
         expected = logits_of(run, data, Machine(torch.device("cpu"), "fp32", 1))
-        staged.write_bytes(to_onnx(run.model(), _metadata(run, data)))
+        staged.write_bytes(to_onnx(run.model(), data.shape.image, _metadata(run, data)))
         difference, acc = check(staged, data, expected)
     print(
         f"{out}  {out.stat().st_size / 1e3:,.0f} kB\n"
-        f"input    {INPUT}: float32 (N, 1, {IMAGE_SIZE}, {IMAGE_SIZE}), "
-        f"(pixels / 255 - {data.mean}) / {data.std}\n"
-        f"output   {OUTPUT}: float32 (N, {NUM_CLASSES})\n"
+        f"input    {INPUT}: float32 (N, {', '.join(map(str, data.shape.image))}), "
+        f"(pixels / 255 - {_numbers(data.mean)}) / {_numbers(data.std)}\n"
+        f"output   {OUTPUT}: float32 (N, {data.shape.num_classes})\n"
         f"checked  on {len(data.test):,} test images of {data.name}: the same answers as torch, "
         f"accuracy {acc:.4f}, logits off by {difference:.1e} at most"
     )
 
 
-def to_onnx(model: "nn.Module", metadata: dict[str, str]) -> bytes:
-    """The net as a serialized ONNX model: batches of any size, weights inside.
+def to_onnx(model: "nn.Module", image: tuple[int, int, int], metadata: dict[str, str]) -> bytes:
+    """The net as a serialized ONNX model: batches of any size, weights inside. image: (C, H, W).
 
     Raises:
         FailureError: torch cannot export it.
@@ -97,7 +97,7 @@ def to_onnx(model: "nn.Module", metadata: dict[str, str]) -> bytes:
     import torch
 
     contiguous = model.to(memory_format=torch.contiguous_format)
-    example = torch.zeros(2, 1, IMAGE_SIZE, IMAGE_SIZE)
+    example = torch.zeros(2, *image)
     try:
         with _quiet():
             program = torch.onnx.export(
@@ -123,7 +123,7 @@ def to_onnx(model: "nn.Module", metadata: dict[str, str]) -> bytes:
 
 
 def check(file: Path, data: "Dataset", expected: "Tensor") -> tuple[float, float]:
-    """Runs the file on the test images. expected: (N, 10), the net's own logits.
+    """Runs the file on the test images. expected: (N, K), the net's own logits.
 
     Returns the largest difference of a logit, and the file's accuracy.
 
@@ -171,9 +171,10 @@ def _metadata(run: SavedRun, data: "Dataset") -> dict[str, str]:
         "run_id": record.run_id,
         "model": record.groups.get("model"),
         "data": data.name,
-        "mean": data.mean,
-        "std": data.std,
-        "num_classes": NUM_CLASSES,
+        "mean": _numbers(data.mean),
+        "std": _numbers(data.std),
+        "num_classes": data.shape.num_classes,
+        "class_names": json.dumps(data.class_names, ensure_ascii=False),
         "num_params": record.num_params,
         "protocol": record.groups.get("protocol"),
         "test_acc": record.test_acc,
@@ -183,6 +184,13 @@ def _metadata(run: SavedRun, data: "Dataset") -> dict[str, str]:
         "mnist_sweep_version": record.mnist_sweep_version,
     }
     return {key: str(value) for key, value in entries.items() if value is not None}
+
+
+def _numbers(of_channels: Sequence[float]) -> str:
+    """One, or a list of one for each channel."""
+    if len(of_channels) == 1:
+        return str(of_channels[0])
+    return f"[{', '.join(map(str, of_channels))}]"
 
 
 def _strip(proto: Any) -> None:

@@ -26,6 +26,7 @@ MAIN_TABLE = OUTPUTS / RESULTS_TABLE
 # In a run's directory.
 RESULT = "result.json"
 HISTORY = "history.csv"
+DATA_CARD = "data.json"
 CHECKPOINT = "checkpoint.pt"
 SO_FAR = "so_far.json"
 """Beside the checkpoint, and removed with it: when the run began, and its seconds up to there."""

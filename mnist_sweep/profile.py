@@ -7,9 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from mnist_sweep.config import IMAGE_SIZE, BudgetConfig
+from mnist_sweep.config import BudgetConfig
 from mnist_sweep.errors import BudgetError, UserError, shortened
 from mnist_sweep.models.blocks import GlobalAvgPool, GlobalMaxPool, ResidualUnit, Unit
+from mnist_sweep.sets.shape import MNIST_SHAPE, DataShape
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class Profile:
     macs: int
     """Multiply-accumulates of convolutions and linear layers for one image; biases not counted."""
     receptive_field: int
+    image: tuple[int, int, int] = MNIST_SHAPE.image
+    """(C, H, W) of what it was shown."""
 
 
 class _Tracer(fx.Tracer):
@@ -82,8 +85,8 @@ def count_params(model: nn.Module) -> int:
     return sum(parameter.numel() for parameter in model.parameters())
 
 
-def profile(model: nn.Module) -> Profile:
-    """Costs of one (1, 28, 28) image's forward pass on a CPU; leaves the model as it was.
+def profile(model: nn.Module, shape: DataShape = MNIST_SHAPE) -> Profile:
+    """Costs of one (C, H, W) image's forward pass on a CPU; leaves the model as it was.
 
     A forward method must not branch on values, and pooling must be a module, not a function.
 
@@ -95,10 +98,12 @@ def profile(model: nn.Module) -> Profile:
     try:
         profiler = _Profiler(fx.GraphModule(model, _Tracer().trace(model)))
         with torch.no_grad():
-            profiler.run(torch.zeros(1, 1, IMAGE_SIZE, IMAGE_SIZE))
+            profiler.run(torch.zeros(1, *shape.image))
     except RuntimeError as error:
-        side = f"{IMAGE_SIZE}x{IMAGE_SIZE}"
-        raise UserError(f"model: takes no image of {side} ({shortened(error)})") from error
+        coloured = "" if shape.channels == 1 else f" and {shape.channels} channels"
+        image = f"{shape.height}x{shape.width}{coloured}"
+        advice = "; its class may take in_channels and image_size" if shape != MNIST_SHAPE else ""
+        raise UserError(f"model: takes no image of {image}{advice} ({shortened(error)})") from error
     finally:
         for module, training in modes.items():
             module.training = training
@@ -107,7 +112,21 @@ def profile(model: nn.Module) -> Profile:
         num_params=count_params(model),
         macs=sum(layer.macs for layer in profiler.layers),
         receptive_field=max(layer.receptive_field for layer in profiler.layers),
+        image=shape.image,
     )
+
+
+def check_outputs(costs: Profile, shape: DataShape) -> None:
+    """
+    Raises:
+        UserError: the net does not give a logit for each class.
+    """
+    given = costs.layers[-1].shape
+    if given != (shape.num_classes,):
+        raise UserError(
+            f"model: gives {'x'.join(map(str, given))} values, and the data have "
+            f"{shape.num_classes} classes: its class may take num_classes"
+        )
 
 
 def check_budget(costs: Profile, budget: BudgetConfig) -> None:

@@ -25,7 +25,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 from omegaconf.errors import OmegaConfBaseException
 
 from mnist_sweep.cli import EXIT_USER_ERROR, word
-from mnist_sweep.config import NotIn, resolved, settings_of
+from mnist_sweep.config import OWN, TORCHVISION, DataConfig, NotIn, resolved, settings_of
 from mnist_sweep.config_roots import register_recipes, todays
 from mnist_sweep.errors import FailureError, Parser, UserError, exit_code
 from mnist_sweep.hydra_private import Callbacks, PastHydra, use_loader
@@ -189,7 +189,10 @@ def _config(recorded: SavedRun, overrides: Sequence[str]) -> tuple[DictConfig, l
         }
         for key in new:
             OmegaConf.update(cfg, key, OmegaConf.select(config, key))
-        if (used := record.groups.get("data")) not in (None, cfg.data.name):
+        used = record.groups.get("data")
+        if cfg.data.name in (*OWN, *TORCHVISION):
+            _check_same_images(cfg, used)
+        elif used not in (None, cfg.data.name):
             cfg.data.name, new["data"] = used, f"data={used}"
         machine, pinned = _pinned(cfg, record)
         for key, value in pinned.items():
@@ -210,6 +213,21 @@ def _config(recorded: SavedRun, overrides: Sequence[str]) -> tuple[DictConfig, l
         kept = [override for override in given if override.partition("=")[0] not in new]
         config.hydra.overrides.task = [*kept, *new.values()]
     return config, [line for line in (changed, _elsewhere(record, machine)) if line]
+
+
+def _check_same_images(cfg: DictConfig, used: str | None) -> None:
+    """
+    Raises:
+        UserError: the user's own images are not there, or not what they were.
+    """
+    from mnist_sweep.data import find
+
+    found = find(DataConfig(**resolved(cfg)["data"]))
+    if found != used:
+        raise UserError(
+            f"data={cfg.data.name}: that run was on {used}, and these images are {found}: put "
+            "them back as they were"
+        )
 
 
 def _composed_today(

@@ -18,13 +18,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mnist_sweep.config import TrainerConfig
-from mnist_sweep.data import Dataset, Split
 from mnist_sweep.errors import UserError
 from mnist_sweep.experiment import Experiment
 from mnist_sweep.gpus import limit
 from mnist_sweep.metrics import EpochMetrics, Score, best_epoch
 from mnist_sweep.optimizers import Stepper
 from mnist_sweep.schedulers import Clock
+from mnist_sweep.sets.dataset import Dataset, Split
 from mnist_sweep.writing import write_whole
 
 Weights = dict[str, Tensor]

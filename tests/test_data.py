@@ -22,8 +22,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from mnist_sweep.config import DataConfig, ProtocolConfig
-from mnist_sweep.data import FILES, Dataset, Split, fetch, is_present, load, stratified_one_in
+from mnist_sweep.data import FILES, fetch, is_present, load
 from mnist_sweep.errors import UserError
+from mnist_sweep.sets.dataset import Dataset, Split
+from mnist_sweep.sets.splitting import stratified_one_in
 from tests.conftest import make_experiment
 
 DataName = Literal["auto", "mnist", "fashion_mnist", "kmnist", "digits"]
@@ -196,7 +198,7 @@ def test_digits_are_scikit_learns_enlarged_bilinearly() -> None:
 
     data = load(source("digits", "nowhere"), EVERYTHING)
     images, labels = data.train.images, data.train.labels
-    assert images.shape == (1797, 28, 28) and images.dtype == torch.uint8
+    assert images.shape == (1797, 1, 28, 28) and images.dtype == torch.uint8
     assert (int(images.min()), int(images.max())) == (0, 255)
     bunch = load_digits()
     assert labels.tolist() == bunch.target.tolist()
@@ -208,7 +210,7 @@ def test_digits_are_scikit_learns_enlarged_bilinearly() -> None:
         enlarge[row, low] += 1 - (centre - low)
         enlarge[row, min(low + 1, 7)] += centre - low
     expected = enlarge @ bunch.images @ enlarge.T * (255 / 16)
-    assert np.abs(images.numpy() - expected).max() <= 0.51  # half a step of rounding
+    assert np.abs(images[:, 0].numpy() - expected).max() <= 0.51  # half a step of rounding
 
 
 @pytest.mark.parametrize(
@@ -224,24 +226,26 @@ def test_the_normalisation_constants_are_the_training_images_own(
     root = request.getfixturevalue("mnist_root") if name == "mnist" else "nowhere"
     data = load_by("final", name, root)
     pixels = data.train.images[data.train.index].double() / 255
-    assert data.mean == pytest.approx(pixels.mean().item(), abs=5e-4)
-    assert data.std == pytest.approx(pixels.std().item(), abs=5e-4)
+    assert data.mean[0] == pytest.approx(pixels.mean().item(), abs=5e-4)
+    assert data.std[0] == pytest.approx(pixels.std().item(), abs=5e-4)
 
 
 def test_a_batch_is_the_chosen_images_divided_by_255() -> None:
-    images = torch.randint(0, 256, (5, 28, 28), generator=torch.Generator().manual_seed(0)).byte()
+    images = torch.randint(
+        0, 256, (5, 1, 28, 28), generator=torch.Generator().manual_seed(0)
+    ).byte()
     original = images.clone()
     split = Split(images, torch.tensor([50, 51, 52, 53, 54]), torch.tensor([4, 2, 0]))
     batch, labels = split.batch(torch.tensor([2, 0, 0]))
     assert labels.tolist() == [50, 54, 54]
     assert batch.shape == (3, 1, 28, 28) and batch.dtype == torch.float32
-    expected = original.numpy()[[0, 4, 4], None].astype(np.float32) / np.float32(255)
+    expected = original.numpy()[[0, 4, 4]].astype(np.float32) / np.float32(255)
     assert np.array_equal(batch.numpy(), expected)
     assert torch.equal(images, original), "a batch must not write to the data set"
 
 
 def test_a_split_is_cut_to_its_first_images() -> None:
-    split = Split(torch.zeros(5, 28, 28).byte(), torch.arange(5), torch.tensor([4, 2, 0]))
+    split = Split(torch.zeros(5, 1, 28, 28).byte(), torch.arange(5), torch.tensor([4, 2, 0]))
     assert split.first(2).index.tolist() == [4, 2] and len(split.first(2)) == 2
     assert split.first(None).index.tolist() == split.first(99).index.tolist() == [4, 2, 0]
 
@@ -249,7 +253,7 @@ def test_a_split_is_cut_to_its_first_images() -> None:
 def test_normalise_subtracts_the_mean_and_divides_by_the_std() -> None:
     data = load(source("digits", "nowhere"), EVERYTHING)
     images, _ = data.train.batch(torch.arange(10))
-    expected = (images.double().numpy() - data.mean) / data.std
+    expected = (images.double().numpy() - data.mean[0]) / data.std[0]
     normalised = data.normalise(images)
     assert np.abs(normalised.numpy() - expected).max() < 1e-6
     assert normalised.data_ptr() == images.data_ptr(), "in place: a batch is not needed twice"
@@ -262,7 +266,7 @@ def test_mnist_equals_torchvisions_pixel_by_pixel(linked_root: Path) -> None:
     data = load(source("mnist", linked_root), EVERYTHING)
     for split, is_train in ((data.train, True), (data.test, False)):
         reference = datasets.MNIST(str(linked_root), train=is_train, download=False)
-        assert torch.equal(split.images, reference.data)
+        assert torch.equal(split.images[:, 0], reference.data)
         assert torch.equal(split.labels, reference.targets)
 
 

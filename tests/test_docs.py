@@ -27,7 +27,13 @@ OF_A_SHELL = "is for the reader's own shell"
 NEEDS_GPUS = "needs GPUs; tests/test_search_gpus.py has it with stubs of them"
 ELSEWHERE = "tests/test_search_elsewhere.py, test_search_ray.py, test_search_clusters.py do so"
 BY_PROXY = "tests/test_storage_proxy.py does so"
+OWN_DATA = "tests/test_own_data.py does so"
 NOT_RUN = {
+    "python -m mnist_sweep data=npz data.path=shapes.npz model=separable_cnn": OWN_DATA,
+    "python -m mnist_sweep data=folder data.path=photos data.image_size=32": OWN_DATA,
+    "python -m mnist_sweep data=csv data.path=train.csv": OWN_DATA,
+    "python -m mnist_sweep data=emnist data.split=letters": OWN_DATA,
+    "python -m mnist_sweep -m sweep=arch_20k data=npz data.path=shapes.npz": OWN_DATA,
     "python3 -m venv --without-pip .venv && python3 -m pip --python .venv install -q -e . "
     "&& .venv/bin/python -m mnist_sweep": INSTALLS,
     "python3 -m venv --without-pip .venv && python3 -m pip --python .venv install -q -e '.[dev]' "

@@ -97,7 +97,7 @@ def test_the_recorded_test_accuracy_is_that_of_the_saved_weights(cli: Cli, tmp_p
     experiment.model.eval()
     with torch.no_grad():
         images, labels = data.test.batch(torch.arange(len(data.test)))
-        predictions = experiment.model((images - data.mean) / data.std).argmax(1)
+        predictions = experiment.model((images - data.mean[0]) / data.std[0]).argmax(1)
     accuracy = (predictions == labels).double().mean().item()
     assert read_table(tmp_path).test_acc[0] == pytest.approx(accuracy)
 

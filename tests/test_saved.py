@@ -24,13 +24,13 @@ from omegaconf import DictConfig, OmegaConf
 from torch import nn
 
 from mnist_sweep import evaluate, export, rerun, train
-from mnist_sweep.data import Dataset
 from mnist_sweep.errors import FailureError, UserError
 from mnist_sweep.runs.lookup import find_run
 from mnist_sweep.runs.outcome import Outcome, compare
 from mnist_sweep.runs.record import RunRecord, write_result
 from mnist_sweep.runs.saved import SavedRun
 from mnist_sweep.runs.table import ResultsTable
+from mnist_sweep.sets.dataset import Dataset
 from tests.conftest import TINY, choices, environment, make_experiment, read_result, read_table
 
 QUICK = [*TINY[1:], "trainer.epochs=2"]
@@ -533,7 +533,7 @@ def test_an_exported_net_answers_as_the_trained_one(one: SavedRun, command: Comm
 
 def exported(model: nn.Module, path: Path) -> float:
     """The largest difference between torch and the exported net, on noise."""
-    path.write_bytes(export.to_onnx(model, {}))
+    path.write_bytes(export.to_onnx(model, (1, 28, 28), {}))
     images = torch.randn(5, 1, 28, 28, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         expected = model(images).numpy()
@@ -581,7 +581,7 @@ class Wrong(nn.Module):
 
 def test_a_net_that_answers_otherwise_is_refused(one: SavedRun, tmp_path: Path) -> None:
     file = tmp_path / "net.onnx"
-    file.write_bytes(export.to_onnx(Wrong(), {}))
+    file.write_bytes(export.to_onnx(Wrong(), (1, 28, 28), {}))
     data = one.data()
     with pytest.raises(FailureError, match="100 of 100 test images are classified otherwise"):
         export.check(file, data, constant(data))

@@ -31,6 +31,7 @@ from mnist_sweep.search.points.composer import Composer
 from mnist_sweep.search.points.fitting import Fitter
 from mnist_sweep.search.points.space import Space, make_space
 from mnist_sweep.search.settings import search_settings
+from mnist_sweep.sets.shape import MNIST_SHAPE
 from mnist_sweep.whitelist import TARGETS
 from tests.conftest import make_experiment
 
@@ -229,7 +230,7 @@ def size_with(candidate: Candidate, changed: dict[str, int]) -> int:
     for key, value in changed.items():
         OmegaConf.update(cfg, key, value)
     with torch.device("meta"):
-        return count_params(build_model(resolved(cfg)))
+        return count_params(build_model(resolved(cfg), MNIST_SHAPE))
 
 
 ALL_WIDTHS = "model.stage*.width"

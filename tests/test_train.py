@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from mnist_sweep.config import Settings
-from mnist_sweep.data import Dataset, Split, load
+from mnist_sweep.data import load
 from mnist_sweep.errors import UserError
 from mnist_sweep.experiment import Experiment
 from mnist_sweep.metrics import EpochMetrics
+from mnist_sweep.sets.dataset import Dataset, Split
 from mnist_sweep.train import (
     Machine,
     TrainResult,
@@ -68,7 +69,7 @@ def test_training_equals_a_plain_torch_loop() -> None:
     )
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
     images, labels = data.train.batch(torch.arange(200))
-    images = (images - data.mean) / data.std
+    images = (images - data.mean[0]) / data.std[0]
     losses = []
     plain.train()
     for _ in range(3):

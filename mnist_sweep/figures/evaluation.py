@@ -17,17 +17,22 @@ ERRORS = LinearSegmentedColormap.from_list("errors", ["#FFFFFF", "#FBD3B8", VERM
 
 
 @styled
-def confusion_matrix(counts: np.ndarray, title: str) -> Figure:
-    """counts: (C, C) of images, rows are labels, columns predictions.
+def confusion_matrix(
+    counts: np.ndarray, title: str, class_names: Sequence[str] | None = None
+) -> Figure:
+    """counts: (K, K) of images, rows are labels, columns predictions. class_names: None numbers
+    them.
 
     Colour is for mistakes alone: the right answers, a thousand times as many, would hide them. On
     the right is each label's accuracy.
     """
     counts = np.asarray(counts)
     classes = len(counts)
+    names = class_names or [str(number) for number in range(classes)]
+    scale = max(1.0, classes / 10)
     mistakes = counts.astype(float)
     np.fill_diagonal(mistakes, np.nan)
-    figure = Figure(figsize=(6.4, 5.9), layout="constrained")
+    figure = Figure(figsize=(6.4 * scale, 5.9 * scale), layout="constrained")
     axes = figure.subplots()
     most = np.nanmax(mistakes) if classes > 1 else 0
     axes.imshow(mistakes, cmap=ERRORS, vmin=0, vmax=max(most, 1))
@@ -50,8 +55,9 @@ def confusion_matrix(counts: np.ndarray, title: str) -> Figure:
         acc = f"{100 * counts[label, label] / images:.2f} %" if images else "none"
         axes.text(classes - 0.3, label, acc, va="center", fontsize=9)
     axes.text(classes - 0.3, -0.75, "accuracy", va="center", fontsize=9, color=GREY)
-    axes.set_xticks(range(classes))
-    axes.set_yticks(range(classes))
+    is_long = max(map(len, names)) > 2
+    axes.set_xticks(range(classes), names, rotation=90 if is_long else 0)
+    axes.set_yticks(range(classes), names)
     axes.set_xticks(np.arange(classes + 1) - 0.5, minor=True)
     axes.set_yticks(np.arange(classes + 1) - 0.5, minor=True)
     axes.grid(False)
@@ -67,12 +73,12 @@ def confusion_matrix(counts: np.ndarray, title: str) -> Figure:
 @styled
 def misclassified(
     images: np.ndarray,
-    labels: Sequence[int] | np.ndarray,
-    predictions: Sequence[int] | np.ndarray,
+    labels: Sequence[int | str] | np.ndarray,
+    predictions: Sequence[int | str] | np.ndarray,
     confidences: Sequence[float] | np.ndarray,
     title: str,
 ) -> Figure:
-    """images: (N, H, W) uint8; the first 40 are shown, in their order. confidences: 0..1."""
+    """images: (N, C, H, W) uint8; the first 40 are shown, in their order. confidences: 0..1."""
     shown = min(len(images), MOST_MISTAKES)
     rows = max(1, -(-shown // MISTAKES_A_ROW))
     figure = Figure(figsize=(WIDTH, 0.75 + 1.12 * rows), dpi=150, layout="constrained")

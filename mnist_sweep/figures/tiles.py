@@ -25,7 +25,10 @@ def prepare_tiles(axes: Axes, columns: int, rows: int, caption: float = 0) -> No
 
 
 def draw_tile(axes: Axes, image: np.ndarray, x: float, y: float) -> None:
-    """Black on white, every pixel a square."""
+    """image: (C, H, W) or (H, W) uint8. One channel black on white, every pixel a square."""
+    pixels = np.asarray(image)
+    if pixels.ndim == 3:
+        pixels = pixels[0] if len(pixels) == 1 else pixels.transpose(1, 2, 0)
     tile = AxesImage(
         axes,
         cmap="gray_r",
@@ -33,6 +36,6 @@ def draw_tile(axes: Axes, image: np.ndarray, x: float, y: float) -> None:
         interpolation="nearest",
         extent=(x, x + TILE, y + TILE, y),
     )
-    tile.set_data(image)
+    tile.set_data(pixels)
     axes.add_image(tile)
     axes.add_patch(Rectangle((x, y), TILE, TILE, fill=False, edgecolor=LIGHT, linewidth=0.6))

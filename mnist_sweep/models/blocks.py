@@ -12,6 +12,10 @@ Padding = Literal["valid", "same"]
 Width = Annotated[int, Field(ge=1, le=4096, strict=True)]
 Probability = Annotated[float, Field(ge=0, lt=1, strict=True)]
 Switch = Annotated[bool, Field(strict=True)]
+NumClasses = Annotated[int, Field(ge=2, le=1000, strict=True)]
+Side = Annotated[int, Field(ge=4, le=1024, strict=True)]
+ImageSize = tuple[Side, Side]
+"""Height and width in pixels."""
 
 # In place where the backward pass needs only the output.
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {

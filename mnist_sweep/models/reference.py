@@ -1,4 +1,8 @@
-"""The reference systems' nets: four families, nine parameterisations (see conf/model)."""
+"""The reference systems' nets: four families, nine parameterisations (see conf/model).
+
+Of other images than MNIST's the first layer has other inputs, and of other classes the last one
+other outputs; nothing else changes.
+"""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -6,8 +10,17 @@ from typing import Annotated
 from pydantic import Field, validate_call
 from torch import nn
 
-from mnist_sweep.config import NUM_CLASSES
-from mnist_sweep.models.blocks import GlobalAvgPool, Padding, Probability, Switch, Width, conv_unit
+from mnist_sweep.models.blocks import (
+    GlobalAvgPool,
+    ImageSize,
+    NumClasses,
+    Padding,
+    Probability,
+    Switch,
+    Width,
+    conv_unit,
+)
+from mnist_sweep.sets.shape import MNIST_SHAPE
 
 
 class BlockCnn(nn.Sequential):
@@ -28,6 +41,8 @@ class BlockCnn(nn.Sequential):
         widths: Annotated[Sequence[Sequence[Width]], Field(min_length=1)],
         dropout: Sequence[Probability],
         padding: Padding,
+        in_channels: Width = MNIST_SHAPE.channels,
+        num_classes: NumClasses = MNIST_SHAPE.num_classes,
     ) -> None:
         if len(dropout) != len(widths) - 1:
             raise ValueError(
@@ -35,7 +50,7 @@ class BlockCnn(nn.Sequential):
                 f"{len(widths) - 1}"
             )
         super().__init__()
-        channels = 1
+        channels = in_channels
         for block, block_widths in enumerate(widths):
             if block > 0:
                 self.append(nn.MaxPool2d(2))
@@ -44,7 +59,7 @@ class BlockCnn(nn.Sequential):
                 self.append(conv_unit(channels, width, padding=padding))
                 channels = width
         self.append(GlobalAvgPool())
-        self.append(nn.Linear(channels, NUM_CLASSES))
+        self.append(nn.Linear(channels, num_classes))
 
 
 class RfCnn(nn.Sequential):
@@ -57,11 +72,16 @@ class RfCnn(nn.Sequential):
 
     @validate_call
     def __init__(
-        self, widths: tuple[Width, Width, Width], dropout2d: Probability, bottleneck: Switch
+        self,
+        widths: tuple[Width, Width, Width],
+        dropout2d: Probability,
+        bottleneck: Switch,
+        in_channels: Width = MNIST_SHAPE.channels,
+        num_classes: NumClasses = MNIST_SHAPE.num_classes,
     ) -> None:
         super().__init__()
         order = "conv-relu-bn"
-        channels = 1
+        channels = in_channels
         for width in widths[:2]:
             self.append(conv_unit(channels, width, order, padding="same"))
             self.append(conv_unit(width, width, order, padding="same"))
@@ -74,7 +94,7 @@ class RfCnn(nn.Sequential):
             channels = widths[2]
         self.append(conv_unit(channels, widths[2], order, padding="same"))
         self.append(GlobalAvgPool())
-        self.append(nn.Linear(widths[2], NUM_CLASSES))
+        self.append(nn.Linear(widths[2], num_classes))
 
 
 class PointwiseCnn(nn.Sequential):
@@ -85,7 +105,14 @@ class PointwiseCnn(nn.Sequential):
     """
 
     @validate_call
-    def __init__(self, widths: tuple[Width, Width, Width, Width], squeeze: Width) -> None:
+    def __init__(
+        self,
+        widths: tuple[Width, Width, Width, Width],
+        squeeze: Width,
+        in_channels: Width = MNIST_SHAPE.channels,
+        num_classes: NumClasses = MNIST_SHAPE.num_classes,
+        image_size: ImageSize = (MNIST_SHAPE.height, MNIST_SHAPE.width),
+    ) -> None:
         def conv3x3(in_channels: int, out_channels: int) -> nn.Module:
             return conv_unit(in_channels, out_channels, "conv-relu", padding="same")
 
@@ -93,8 +120,9 @@ class PointwiseCnn(nn.Sequential):
             return conv_unit(in_channels, out_channels, "conv", kernel=1)
 
         a, b, c, d = widths
+        positions = (image_size[0] // 4) * (image_size[1] // 4)
         super().__init__(
-            conv3x3(1, a),
+            conv3x3(in_channels, a),
             nn.MaxPool2d(2),
             conv3x3(a, b),
             nn.MaxPool2d(2),
@@ -104,7 +132,7 @@ class PointwiseCnn(nn.Sequential):
             conv3x3(c, d),
             conv1x1(d, d),
             nn.Flatten(),
-            nn.Linear(d * 7 * 7, NUM_CLASSES),
+            nn.Linear(d * positions, num_classes),
         )
 
 
@@ -121,13 +149,15 @@ class TransitionCnn(nn.Sequential):
         self,
         widths: tuple[Width, Width, Width, Width, Width, Width, Width],
         dropout2d: Probability,
+        in_channels: Width = MNIST_SHAPE.channels,
+        num_classes: NumClasses = MNIST_SHAPE.num_classes,
     ) -> None:
         def unit(in_channels: int, out_channels: int) -> nn.Module:
             return conv_unit(in_channels, out_channels, "conv-relu-bn", dropout2d=dropout2d)
 
         a, b, c, transition, d, e, f = widths
         super().__init__(
-            unit(1, a),
+            unit(in_channels, a),
             unit(a, b),
             unit(b, c),
             nn.MaxPool2d(2),
@@ -136,7 +166,7 @@ class TransitionCnn(nn.Sequential):
             unit(d, e),
             conv_unit(e, f, "conv-relu"),
             GlobalAvgPool(),
-            nn.Linear(f, NUM_CLASSES),
+            nn.Linear(f, num_classes),
         )
         for module in self.modules():
             if isinstance(module, nn.Conv2d):

@@ -5,14 +5,15 @@ from collections.abc import Sequence
 from pydantic import validate_call
 from torch import nn
 
-from mnist_sweep.config import NUM_CLASSES
 from mnist_sweep.models.blocks import (
     GlobalAvgPool,
+    NumClasses,
     Probability,
     Width,
     conv_unit,
     separable_unit,
 )
+from mnist_sweep.sets.shape import MNIST_SHAPE
 
 
 class SeparableCnn(nn.Sequential):
@@ -24,9 +25,14 @@ class SeparableCnn(nn.Sequential):
 
     @validate_call
     def __init__(
-        self, stem: Width, widths: Sequence[Sequence[Width]], dropout: Probability
+        self,
+        stem: Width,
+        widths: Sequence[Sequence[Width]],
+        dropout: Probability,
+        in_channels: Width = MNIST_SHAPE.channels,
+        num_classes: NumClasses = MNIST_SHAPE.num_classes,
     ) -> None:
-        super().__init__(conv_unit(1, stem, padding="same", bias=False))
+        super().__init__(conv_unit(in_channels, stem, padding="same", bias=False))
         channels = stem
         for block, block_widths in enumerate(widths):
             if block > 0:
@@ -37,4 +43,4 @@ class SeparableCnn(nn.Sequential):
         self.append(GlobalAvgPool())
         if dropout:
             self.append(nn.Dropout(dropout))
-        self.append(nn.Linear(channels, NUM_CLASSES))
+        self.append(nn.Linear(channels, num_classes))

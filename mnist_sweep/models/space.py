@@ -7,19 +7,23 @@ from typing import Annotated, Literal
 from pydantic import Field, validate_call
 from torch import nn
 
-from mnist_sweep.config import IMAGE_SIZE, NUM_CLASSES, Schema
+from mnist_sweep.config import Schema
 from mnist_sweep.models.blocks import (
     ACTIVATIONS,
     Activation,
     GlobalAvgPool,
     GlobalMaxPool,
+    ImageSize,
+    NumClasses,
     Padding,
     Probability,
     ResidualUnit,
     Unit,
+    Width,
     conv_unit,
     separable_unit,
 )
+from mnist_sweep.sets.shape import MNIST_SHAPE
 
 Order = Literal["conv-bn-act", "conv-act-bn", "bn-act-conv"]
 Head = Literal["gap", "gmp", "linear"]
@@ -79,14 +83,17 @@ class SpaceCnn(nn.Sequential):
         activation: Activation,
         dropout: Probability,
         head: Head,
+        in_channels: Width = MNIST_SHAPE.channels,
+        num_classes: NumClasses = MNIST_SHAPE.num_classes,
+        image_size: ImageSize = (MNIST_SHAPE.height, MNIST_SHAPE.width),
     ) -> None:
         stages = (stage1, stage2, stage3, stage4)[:num_stages]
         if padding == "valid":  # `same` at most halves 28 pixels four times
-            _check_valid_padding(stages, stem_stride)
+            _check_valid_padding(stages, stem_stride, min(image_size))
         super().__init__()
         words = order.replace("act", activation)
         plain_unit = partial(conv_unit, bias=order == "conv-act-bn")
-        channels, stride = 1, stem_stride
+        channels, stride = in_channels, stem_stride
         for stage in stages:
             if isinstance(stage, LaterStage):
                 if stage.pool == "max":
@@ -116,14 +123,15 @@ class SpaceCnn(nn.Sequential):
         if head == "linear":
             self.append(nn.AdaptiveAvgPool2d(2))
             self.append(nn.Flatten())
-            self.append(nn.Linear(4 * channels, NUM_CLASSES))
+            self.append(nn.Linear(4 * channels, num_classes))
         else:
             self.append(GlobalAvgPool() if head == "gap" else GlobalMaxPool())
-            self.append(nn.Linear(channels, NUM_CLASSES))
+            self.append(nn.Linear(channels, num_classes))
 
 
-def _check_valid_padding(stages: Sequence[Stage], stem_stride: int) -> None:
-    """
+def _check_valid_padding(stages: Sequence[Stage], stem_stride: int, side: int) -> None:
+    """side: the image's shorter one.
+
     Raises:
         ValueError: a stage is residual, or gets a map that is too small for it.
     """
@@ -134,7 +142,7 @@ def _check_valid_padding(stages: Sequence[Stage], stem_stride: int) -> None:
                 f"smaller than its input; use padding=same or stage{number}.residual=false"
             )
     remedy = "use padding=same, smaller kernels, fewer units or fewer stages"
-    side, stride = IMAGE_SIZE, stem_stride
+    stride = stem_stride
     for number, stage in enumerate(stages, start=1):
         key = f"stage{number}"
         if isinstance(stage, LaterStage):

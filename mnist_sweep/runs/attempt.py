@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from mnist_sweep.config import NotIn, resolved
-from mnist_sweep.data import fetch, load
+from mnist_sweep.data import fetch, load, shape_of
 from mnist_sweep.errors import BudgetError
 from mnist_sweep.experiment import to_experiment
 from mnist_sweep.gpus import described
@@ -18,7 +18,7 @@ from mnist_sweep.identity import config_hash, flat_config, keys
 from mnist_sweep.loggers import Loggers, RunStart
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.paths import CHECKPOINT, HISTORY, MODEL, SO_FAR
-from mnist_sweep.profile import check_budget, profile
+from mnist_sweep.profile import check_budget, check_outputs, profile
 from mnist_sweep.runs.console import (
     EpochLines,
     budget_line,
@@ -27,6 +27,7 @@ from mnist_sweep.runs.console import (
     show_profile,
     warn,
 )
+from mnist_sweep.runs.data_card import DataCard
 from mnist_sweep.runs.history import write_history
 from mnist_sweep.runs.provenance import TrialInfo, new_record, peak_rss_mb
 from mnist_sweep.runs.resuming import SoFar, take_over
@@ -62,7 +63,9 @@ class Attempt:
         self.run_dir = run_dir
         self.auto_threads = auto_threads
         self.experiment = to_experiment(self.config)
-        self.costs = profile(self.experiment.model)
+        shape = shape_of(self.experiment.settings.data)
+        self.costs = profile(self.experiment.model, shape)
+        check_outputs(self.costs, shape)
         self.console = make_console()
         hydra = HydraConfig.get()
         # One that is resumed was begun with all others.
@@ -126,6 +129,7 @@ class Attempt:
             trainer.limit_train, trainer.limit_val, trainer.limit_test
         )
         record.groups["data"] = data.name
+        DataCard.of(data).write(self.run_dir)
         record.train_images, record.test_images = len(data.train), len(data.test)
         record.val_images = None if data.val is None else len(data.val)
         if settings.data.name == "auto" and data.name == "digits":

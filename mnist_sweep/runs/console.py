@@ -13,10 +13,10 @@ from rich.table import Table
 from rich.text import Text
 
 from mnist_sweep.config import BudgetConfig
-from mnist_sweep.data import Dataset
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.profile import Profile
 from mnist_sweep.runs.record import RunRecord
+from mnist_sweep.sets.dataset import Dataset
 
 NO_LIMIT = 100_000
 """Columns of what is no terminal: nothing is cut or wrapped there."""

@@ -25,6 +25,7 @@ from mnist_sweep.paths import (
     SO_FAR,
 )
 from mnist_sweep.profile import profile
+from mnist_sweep.runs.data_card import shape_for
 from mnist_sweep.runs.history import read_history
 from mnist_sweep.runs.provenance import new_record
 from mnist_sweep.runs.record import RunRecord, read_result, write_result
@@ -77,7 +78,8 @@ def _record(run_dir: Path) -> RunRecord:
     record.status, record.error = "interrupted", "its process was killed"
     record.config_hash = config_hash(config)
     with suppress(Exception):  # of a class of the user's
-        costs = profile(build_model(config))
+        shape = shape_for(run_dir)
+        costs = profile(build_model(config, shape), shape)
         record.num_params, record.macs = costs.num_params, costs.macs
         record.receptive_field = costs.receptive_field
     begun = (run_dir / RUN_CONFIG).stat().st_mtime

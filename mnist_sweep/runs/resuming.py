@@ -12,13 +12,13 @@ import torch
 from omegaconf import OmegaConf
 
 from mnist_sweep.config import NotIn, resolved
-from mnist_sweep.data import Dataset
 from mnist_sweep.errors import UserError
 from mnist_sweep.identity import differing, keys
 from mnist_sweep.paths import CHECKPOINT, RESULT, RUN_CONFIG, RUN_HYDRA, SO_FAR
 from mnist_sweep.runs.history import read_history
 from mnist_sweep.runs.record import read_result
 from mnist_sweep.runs.saved import read_config, reason_of
+from mnist_sweep.sets.dataset import Dataset
 from mnist_sweep.train import save_whole
 
 

@@ -13,6 +13,7 @@ from mnist_sweep.config import DataConfig, ProtocolConfig, Settings, resolved, u
 from mnist_sweep.errors import UserError
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.paths import HISTORY, MODEL, RUN_CONFIG, RUN_HYDRA, RUN_OVERRIDES
+from mnist_sweep.runs.data_card import shape_for
 from mnist_sweep.runs.history import read_history
 from mnist_sweep.runs.record import RunRecord
 from mnist_sweep.whitelist import TARGETS
@@ -20,7 +21,7 @@ from mnist_sweep.whitelist import TARGETS
 if TYPE_CHECKING:
     from torch import nn
 
-    from mnist_sweep.data import Dataset
+    from mnist_sweep.sets.dataset import Dataset
     from mnist_sweep.train import Weights
 
 PARTS = ("data", "protocol", "model", "optimizer", "scheduler", "augmentation", "trainer")
@@ -127,8 +128,9 @@ class SavedRun:
 
         weights = self.weights()
         config = self._resolved()
+        shape = shape_for(self.run_dir)
         with torch.random.fork_rng(devices=[]), execution_whitelist(TARGETS):
-            model = build_model(config)
+            model = build_model(config, shape)
         try:
             model.load_state_dict(weights)
         except Exception as error:  # other names, other shapes, no dict at all
@@ -146,12 +148,21 @@ class SavedRun:
 
         settings, name = self.settings(), self.record.groups.get("data")
         try:
-            data = DataConfig(**{**dict(settings.data), "name": name})
+            used = {} if settings.data.is_measured else {"name": name}
+            data = DataConfig(**{**dict(settings.data), **used})
             protocol = ProtocolConfig(**dict(settings.protocol))
             trainer = settings.trainer
             limits = trainer.limit_train, trainer.limit_val, trainer.limit_test
         except (ValueError, TypeError, AttributeError) as error:
             raise self._config_is_damaged(error) from error
+        if data.is_measured:
+            found = load(data, protocol).limited(*limits)
+            if found.name != name:
+                raise UserError(
+                    f"run {self.record.run_id} was on {name}, and data={data.name} is "
+                    f"{found.name} now: put the images back as they were"
+                )
+            return found
         if name != "digits" and not is_present(data.root, data.name):
             # The run may have been on another machine.
             data = data.model_copy(update={"root": os.environ.get("MNIST_SWEEP_DATA", "data")})

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from mnist_sweep.config import IMAGE_SIZE, resolved
+from mnist_sweep.config import resolved
 from mnist_sweep.errors import UserError
 from mnist_sweep.report.analysis.tracks import track_name
 from mnist_sweep.report.read.folders import RunFolders
+from mnist_sweep.runs.data_card import shape_for
 from mnist_sweep.runs.saved import SavedRun
 
 if TYPE_CHECKING:  # it imports torch
@@ -106,10 +107,10 @@ def _costs(run: SavedRun) -> "Profile":
     from mnist_sweep.profile import profile
     from mnist_sweep.whitelist import TARGETS
 
-    config = run.config()
+    config, shape = run.config(), shape_for(run.run_dir)
     try:
         with execution_whitelist(TARGETS):
-            costs = profile(build_model(resolved(config)))
+            costs = profile(build_model(resolved(config), shape), shape)
     except Exception as error:  # whatever a net of the user's own raises
         raise UserError(f"its net cannot be built here ({' '.join(str(error).split())})") from error
     trained = run.record.num_params
@@ -124,7 +125,7 @@ def _costs(run: SavedRun) -> "Profile":
 def _steps(costs: "Profile") -> Iterator[Step]:
     """What the drawing shows: the image, then each layer with its output. Dropout, which changes
     no shape, is named with the layer before it."""
-    layers: list[tuple[str, tuple[int, ...], int]] = [("image", (1, IMAGE_SIZE, IMAGE_SIZE), 0)]
+    layers: list[tuple[str, tuple[int, ...], int]] = [("image", costs.image, 0)]
     for layer in costs.layers:
         if layer.label.startswith("dropout"):
             label, shape, num_params = layers[-1]
@@ -138,7 +139,7 @@ def _steps(costs: "Profile") -> Iterator[Step]:
             operation=operation,
             rest=rest,
             shape="×".join(map(str, shape)),
-            sheets=_sheets(shape),
+            sheets=_sheets(shape, max(costs.image[1:])),
             num_params=num_params,
             share=100 * num_params / max(costs.num_params, 1),
         )
@@ -149,15 +150,15 @@ def _kind(operation: str) -> str:
     return next((kind for word, kind in kinds.items() if word in operation), "other")
 
 
-def _sheets(shape: Sequence[int]) -> list[Sheet]:
+def _sheets(shape: Sequence[int], largest: int) -> list[Sheet]:
     """A feature map (C, H, W) as a pile: the more channels the more sheets, as large as the map; a
-    vector as a bar, the longer the more values."""
+    vector as a bar, the longer the more values. largest: side of the image."""
     if len(shape) < 3:
         length = round(14 + 10 * math.log2(max(shape[0], 1)), 1)
         return [Sheet(SIDE / 2 - 6, round((SIDE - length) / 2, 1), 12, length)]
     channels, *sides = shape
     number = min(MOST_SHEETS, 1 + round(math.log2(max(channels, 1))))
-    height, width = (round(max(4.0, LARGEST * min(1, side / IMAGE_SIZE)), 1) for side in sides[-2:])
+    height, width = (round(max(4.0, LARGEST * min(1, side / largest)), 1) for side in sides[-2:])
     depth = SHIFT * (number - 1)
     left, top = (SIDE - width - depth) / 2, (SIDE - height - depth) / 2
     return [

@@ -20,6 +20,13 @@ def with_own_data(context: SweepContext, composer: Composer) -> SweepContext:
     if name is None:
         return context
     data = DataConfig.model_validate(composer.task(context.fixed)[0]["data"])
+    if data.is_measured:
+        if (found := find(data)) != name:
+            raise UserError(
+                f"data={data.name}: the search trains on {name}, and here are other images "
+                f"({found}): put the same file there, or into a folder that all workers see"
+            )
+        return context
     if name == "digits":
         if find(data) != name:
             raise UserError(

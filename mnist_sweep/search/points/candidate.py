@@ -8,10 +8,18 @@ from typing import Any
 from pydantic import ValidationError
 
 from mnist_sweep.config import BudgetConfig, Settings, unchecked
+from mnist_sweep.data import shape_in
 from mnist_sweep.errors import UserError
 from mnist_sweep.experiment import build_model
 from mnist_sweep.identity import result_key
-from mnist_sweep.profile import Profile, check_budget, check_size, count_params, profile
+from mnist_sweep.profile import (
+    Profile,
+    check_budget,
+    check_outputs,
+    check_size,
+    count_params,
+    profile,
+)
 from mnist_sweep.search.points.composer import Composer
 from mnist_sweep.search.points.fitting import Fitter
 from mnist_sweep.search.points.space import Space, some_values
@@ -79,13 +87,15 @@ class Candidates:
                 widths = self.fitter.fitted(params, budget)
                 overrides = self.space.overrides({**params, **widths})
                 config, choices = self.composer.task(overrides)
-            net = json.dumps(config.get("model"), sort_keys=True, default=str)
+            shape = shape_in(config)
+            net = f"{json.dumps(config.get('model'), sort_keys=True, default=str)} {shape}"
             costs = self.costs.get(net)
             if costs is None:
-                model = build_model(config)
+                model = build_model(config, shape)
                 num_params = count_params(model)
                 check_size(num_params, budget)
-                costs = self._keep(net, profile(model))
+                costs = self._keep(net, profile(model, shape))
+            check_outputs(costs, shape)
             num_params = costs.num_params
             check_budget(costs, budget)
             reason = None

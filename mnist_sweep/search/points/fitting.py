@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from mnist_sweep.config import BudgetConfig
+from mnist_sweep.data import shape_in
 from mnist_sweep.errors import BudgetError
 from mnist_sweep.experiment import build_model
 from mnist_sweep.profile import check_budget, count_params, profile
@@ -72,13 +73,14 @@ class Fitter:
     def _problem(self, params: Mapping[str, Any], budget: BudgetConfig) -> BudgetError | None:
         """Why the net is too large; None if it fits."""
         config, _ = self.composer.task(self.space.overrides(params))
+        shape = shape_in(config)
         try:
             if budget.max_macs is not None:
                 limits = budget.model_copy(update={"min_params": None})
-                check_budget(profile(build_model(config)), limits)
+                check_budget(profile(build_model(config, shape), shape), limits)
                 return None
             with torch.device("meta"):
-                num_params = count_params(build_model(config))
+                num_params = count_params(build_model(config, shape))
         except BudgetError as error:
             return error
         if budget.max_params is not None and num_params > budget.max_params:

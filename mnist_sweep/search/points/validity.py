@@ -12,7 +12,7 @@ from optuna.distributions import FloatDistribution
 from pydantic import ValidationError
 
 from mnist_sweep.config import settings_of, unchecked
-from mnist_sweep.data import fetch
+from mnist_sweep.data import fetch, shape_in
 from mnist_sweep.errors import UserError
 from mnist_sweep.experiment import build_loggers, build_model, build_training
 from mnist_sweep.runs.console import make_console, warn
@@ -34,7 +34,7 @@ def check_values(space: Space, configs: Sequence[Config]) -> None:
         "settings": settings_of,
         "training": build_training,
         "loggers": build_loggers,
-        "model": build_model,
+        "model": lambda config: build_model(config, shape_in(config)),
     }
     faults: Counter[str] = Counter()
     first: dict[str, UserError] = {}

@@ -10,7 +10,8 @@ from optuna.exceptions import ExperimentalWarning
 from optuna.storages import BaseStorage
 from optuna.study import Study
 
-from mnist_sweep.config import NotIn
+from mnist_sweep.config import NotIn, unchecked
+from mnist_sweep.data import find
 from mnist_sweep.errors import UserError
 from mnist_sweep.identity import flat_config, keys
 from mnist_sweep.search.settings import SearchSettings
@@ -70,9 +71,12 @@ def in_common(
     """What all commands on one study share: of the fixed configuration, of `hydra.sweeper`, and of
     what is searched (parameter -> its distribution as text)."""
     own = settings.model_dump(mode="json")
+    data = unchecked(config).data
+    images = {"images": find(data)} if data.is_measured else {}  # whose path says nothing of them
     may_differ = keys(NotIn.STUDY, SearchSettings)
     return {
         **flat_config(config, (*keys(NotIn.STUDY), *searched)),
+        **images,
         **{f"hydra.sweeper.{key}": own[key] for key in own if key not in may_differ},
         **{f"search of {key}": text for key, text in searched.items()},
         SEED: config[SEED],
