@@ -9,7 +9,7 @@ from typing import Any
 from omegaconf import DictConfig
 from optuna.study import Study
 
-from mnist_sweep.report.read.study import last_command, of_command, opened_study
+from mnist_sweep.report.read.study import last_command, objective_names, of_command, opened_study
 from mnist_sweep.search.objectives import Objectives
 from mnist_sweep.search.study.leases import Leases
 
@@ -39,7 +39,7 @@ class Search:
     @property
     def objectives(self) -> Objectives:
         directions = tuple(direction.name.lower() for direction in self.study.directions)
-        names = tuple(self.study.metric_names or ["value"] * len(directions))
+        names = tuple(self.study.metric_names or objective_names(self.study))
         return Objectives(names, directions)  # type: ignore[arg-type]
 
 

@@ -205,15 +205,19 @@ def read_study(folder: Path, url: str | None) -> SearchStudy:
         return as_search_study(folder, study)
 
 
+def objective_names(study: "Study") -> list[str]:
+    """As the search's settings have them; numbers where a study has none."""
+    known = study.user_attrs.get("settings", {}).get("hydra.sweeper.objective")
+    return list(known or (f"objective {n}" for n in range(len(study.directions))))
+
+
 def as_search_study(folder: Path, study: "Study") -> SearchStudy:
     """folder: the search's."""
     from mnist_sweep.search.study.attributes import is_finished
 
     settings = study.user_attrs.get("settings", {})
     directions = [direction.name.lower() for direction in study.directions]
-    names = settings.get("hydra.sweeper.objective") or [
-        f"objective {n}" for n in range(len(directions))
-    ]
+    names = objective_names(study)
     finished = [trial for trial in study.get_trials(deepcopy=False) if is_finished(trial)]
     scaled = *settings.get("hydra.sweeper.fit", []), *settings.get("hydra.sweeper.fit_rest", [])
     return SearchStudy(folder, dict(zip(names, directions, strict=True)), finished, scaled)

@@ -9,7 +9,7 @@ export function openRun(id) {
 }
 
 const ADDRESS = /^#(run|trial)=(.*)$/s;
-const KINDS = { run: "Run", trial: "Trial" };
+const TITLES = { run: "Run", trial: "Trial" };
 
 /** content: kind -> what gives, for a name, the elements to show; null if there is none such. */
 export function startPanel(content) {
@@ -22,7 +22,7 @@ export function startPanel(content) {
       return;
     }
     const kind = found[1], name = decoded(found[2]);
-    byId("panel-title").textContent = `${KINDS[kind]} ${name}`;
+    byId("panel-title").textContent = `${TITLES[kind]} ${name}`;
     dropPlots(panel);
     byId("panel-content").replaceChildren(
       ...(content[kind](name) ?? [element("p", {}, `This report has no such ${kind}.`)]));
