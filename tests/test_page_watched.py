@@ -110,7 +110,7 @@ def test_the_browser_shows_the_new_page_and_keeps_the_place(browser: Any, tmp_pa
         new.replace(page)
 
     write(1)
-    shown = Opened(browser, page)
+    shown = Opened(browser, page, viewport={"width": 700, "height": 450})
     tab = shown.page
     assert "Updated" in str(tab.locator("#refresh").text_content())
     tab.get_by_role("button", name="Pause").click()

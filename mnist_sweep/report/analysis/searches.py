@@ -3,6 +3,7 @@ when."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -18,6 +19,7 @@ from mnist_sweep.report.analysis.timeline import TimelineInfo, timeline
 from mnist_sweep.report.read.folders import RunFolders
 from mnist_sweep.report.wording import statuses
 from mnist_sweep.runs.surroundings import Surroundings
+from mnist_sweep.runs.table import last_trials
 
 if TYPE_CHECKING:
     from mnist_sweep.report.analysis.explained import Explained
@@ -93,12 +95,8 @@ def _study(
 ) -> "tuple[SearchStudy | None, tuple[Explained, ...], str]":
     """What Optuna knows of the search, and each of its trials explained; or nothing, and a sentence
     that says why that is not known."""
-    run = folders.first(trials.run_id)
-    if run is None:
-        return None, (), "The search’s directory is not here, so it cannot be told."
-    folder = next((f for f in run.run_dir.parents if (f / JOURNAL).is_file()), None)
+    folder, why = _folder(trials, folders)
     if folder is None:
-        why = f"The study is not in the search’s directory ({JOURNAL}), so it cannot be told."
         return None, (), why
     # Here, so that a page without a search to explain imports no optuna.
     from mnist_sweep.report.analysis.explained import Explainer, Run
@@ -121,6 +119,20 @@ def _study(
             return as_search_study(folder, search.study), tuple(explained), ""
     except UserError as error:
         return None, (), f"It cannot be told: {error}."
+
+
+def _folder(trials: pd.DataFrame, folders: RunFolders) -> tuple[Path | None, str]:
+    """Where the study of these trials is, above a run's directory or beside their table; or a
+    sentence that says why that is not known."""
+    run = folders.first(trials.run_id)
+    name = str(trials.study.iloc[0])
+    above = list(run.run_dir.parents) if run is not None else []
+    beside = [table.parent for table in folders.tables if name in last_trials(table)]
+    if found := next((f for f in [*above, *beside] if (f / JOURNAL).is_file()), None):
+        return found, ""
+    if run is None:
+        return None, "The search’s directory is not here, so it cannot be told."
+    return None, f"The study is not in the search’s directory ({JOURNAL}), so it cannot be told."
 
 
 def _importance(study: "SearchStudy") -> "tuple[Importances | None, str]":

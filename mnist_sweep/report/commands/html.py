@@ -20,6 +20,9 @@ from mnist_sweep.report.wording import counted, statuses
 from mnist_sweep.writing import unwritable_output, write_output
 
 WATCH_S = 10
+SHARE = 4
+"""A pause is at least so many times as long as it took to write the page: it is not to take the
+processor from what it shows."""
 
 SUFFIXES = (".html", ".htm")
 
@@ -71,6 +74,7 @@ def _watch(arguments: argparse.Namespace) -> None:
     shown, page = None, ""
     try:
         while True:
+            begin = time.monotonic()
             now = watched.look()
             goes_on = watched.is_at_work() or not watched.searches
             if now != shown:
@@ -86,7 +90,7 @@ def _watch(arguments: argparse.Namespace) -> None:
             if not goes_on:
                 print("nobody is at work on it any more: that is the last page")
                 return
-            time.sleep(seconds)
+            time.sleep(max(seconds, SHARE * (time.monotonic() - begin)))
     finally:
         if page:
             write_output(arguments.output, at_rest(page))

@@ -55,7 +55,8 @@ export function restoreFocus({ focus }) {
 
 export function restoreState(kept, table) {
   if (!kept.table) return;
-  change(byId("filter"), "value", kept.filter, "input");
+  byId("filter").value = kept.filter;
+  byId("filter-form").dispatchEvent(new Event("submit", { cancelable: true })); // at once
   for (const box of boxes()) if (nameOf(box) in kept.boxes) change(box, "checked", kept.boxes[nameOf(box)], "change");
   for (const [id, value] of Object.entries(kept.selects)) {
     const select = byId(id);
