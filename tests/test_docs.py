@@ -60,6 +60,8 @@ NOT_RUN = {
     "python benchmarks/search_speed.py": MEASURES,
     "python benchmarks/search_engines.py": MEASURES,
     "python benchmarks/report_speed.py": MEASURES,
+    "python benchmarks/looking_speed.py": MEASURES,
+    "python benchmarks/looking_speed.py --storage sqlite": MEASURES,
     "python benchmarks/search_scale.py --workers 100 --trials-each 3": MEASURES,
     "tensorboard --logdir outputs": SERVES,
     "mlflow ui": SERVES,

@@ -174,7 +174,7 @@ def test_long_histories_are_thinned_to_their_last_epochs(here: Path) -> None:
 
     trial = explained("finished")[0]
     epochs = tuple(
-        replace(trial.epochs[0], epoch=n, cut=None, val_acc=n / 1000) for n in range(1, 301)
+        replace(trial.epochs[0], epoch=n, against=None, val_acc=n / 1000) for n in range(1, 301)
     )
     data = trials_data([replace(trial, epochs=epochs)], "val_acc", {trial.number: ""})
     told = data["trials"][str(trial.number)]

@@ -51,7 +51,7 @@ def _point(info: Explained) -> Table:
 
 def _epochs(info: Explained) -> Table:
     has_seeds = any(epoch.seed for epoch in info.epochs)
-    has_cuts = any(epoch.cut for epoch in info.epochs)
+    has_cuts = any(epoch.against for epoch in info.epochs)
     seed, cut = ["seed"] if has_seeds else [], ["cut now"] if has_cuts else []
     table = _table(*seed, "epoch", "train_acc", "val_loss", "val_acc", *cut, numbers=True)
     for epoch in info.epochs:
@@ -59,7 +59,7 @@ def _epochs(info: Explained) -> Table:
         cells.append(str(epoch.epoch))
         cells += map(_cell, (epoch.train_acc, epoch.val_loss, epoch.val_acc))
         if has_cuts:
-            cells.append(f"{format_value(epoch.cut.cut)}, {epoch.cut.of}" if epoch.cut else "")
+            cells.append(epoch.against.shown if epoch.against else "")
         table.add_row(*cells)
     return table
 

@@ -20,7 +20,8 @@ from mnist_sweep.runs.record import RunRecord, read_result
 from mnist_sweep.runs.surroundings import Surroundings
 from mnist_sweep.search.classes import OPTUNA_CLASSES, construct
 from mnist_sweep.search.display.notation import again
-from mnist_sweep.search.optuna_private import Cut, is_given
+from mnist_sweep.search.objectives import format_value
+from mnist_sweep.search.optuna_private import is_given
 from mnist_sweep.search.study.attributes import (
     ATTEMPT,
     ERROR,
@@ -54,14 +55,27 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Against:
+    """What an epoch would be held against now."""
+
+    cut: float | None
+    """None where it is no number."""
+    of: str
+    """What has this cut, such as `rung 1`; else all there is to say."""
+
+    @property
+    def shown(self) -> str:
+        return self.of if self.cut is None else f"{format_value(self.cut)}, {self.of}"
+
+
+@dataclass(frozen=True)
 class Epoch:
     """MEASURES of it; accuracies are fractions of 1, the loss in nats."""
 
     seed: str
     """Of the trial's run, "" where it has but one."""
     epoch: int
-    cut: Cut | None
-    """That it would be held against now."""
+    against: Against | None
     train_acc: float | None = None
     val_loss: float | None = None
     val_acc: float | None = None
@@ -232,18 +246,18 @@ class Explainer:
         return self.sampler
 
     def _epochs(self, trial: FrozenTrial, runs: Sequence[Run]) -> Iterator[Epoch]:
-        cuts = self.cuts(trial)
+        against = {epoch: Against(cut.cut, cut.of) for epoch, cut in self.cuts(trial).items()}
         if not any(run.history for run in runs):
             name = self.search.objectives.names[0]
             for epoch, value in sorted(trial.intermediate_values.items()):
                 told = {name: value} if name in MEASURES else {}
-                yield Epoch("", epoch, cuts.get(epoch), **told)
+                yield Epoch("", epoch, against.get(epoch), **told)
         for place, run in enumerate(runs):
             seed = run.folder.name.removeprefix("seed_") if len(runs) > 1 else ""
             for measured in run.history:
-                cut = cuts.get(measured.epoch) if place == 0 else None
+                first = against.get(measured.epoch) if place == 0 else None
                 values = {name: getattr(measured, name) for name in MEASURES}
-                yield Epoch(seed, measured.epoch, cut, **values)
+                yield Epoch(seed, measured.epoch, first, **values)
 
     def _whole(self, trial: FrozenTrial, runs: Sequence[Run]) -> str | None:
         if trial.state != TrialState.PRUNED or OVERRIDES not in trial.user_attrs:

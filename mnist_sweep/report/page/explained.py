@@ -71,24 +71,27 @@ def trials_data(
         "percent": is_accuracy(measure),
         "asked": asked,
         "ranges": ranges,
-        "cuts": {str(epoch): list(cut) for epoch, cut in cuts.items()},
+        "cuts": {str(epoch): cut for epoch, cut in cuts.items()},
         "trials": found,
     }
 
 
-def _common_cuts(trials: Iterable["Explained"]) -> dict[int, tuple[float, str]]:
-    """Epoch -> the cut that most trials are held against there, and what has it."""
-    found: dict[int, Counter[tuple[float, str]]] = {}
+def _common_cuts(trials: Iterable["Explained"]) -> dict[int, list[Any]]:
+    """Epoch -> what most trials are held against there."""
+    found: dict[int, Counter[tuple[Any, ...]]] = {}
     for trial in trials:
         for epoch in trial.epochs:
-            if epoch.cut is not None:
-                cut = _rounded(epoch.cut.cut), epoch.cut.of
-                found.setdefault(epoch.epoch, Counter())[cut] += 1
-    return {epoch: counts.most_common(1)[0][0] for epoch, counts in sorted(found.items())}
+            if (cut := _cut(epoch)) is not None:
+                found.setdefault(epoch.epoch, Counter())[tuple(cut)] += 1
+    return {epoch: list(counts.most_common(1)[0][0]) for epoch, counts in sorted(found.items())}
 
 
-def _rounded(value: float) -> float:
-    return float(f"{value:.5g}")
+def _cut(epoch: "Epoch") -> list[Any] | None:
+    """The number, or None, and what has it."""
+    if epoch.against is None:
+        return None
+    cut = epoch.against.cut
+    return [None if cut is None else float(f"{cut:.5g}"), epoch.against.of]
 
 
 def _proposal(
@@ -110,12 +113,13 @@ def _thinned(epochs: Sequence["Epoch"], most: int) -> list["Epoch"]:
     return [
         epoch
         for place, epoch in enumerate(epochs, start=1)
-        if (len(epochs) - place) % step == 0 or (epoch.cut is not None and len(epochs) <= 2 * most)
+        if (len(epochs) - place) % step == 0
+        or (epoch.against is not None and len(epochs) <= 2 * most)
     ]
 
 
 def _measured(
-    epochs: Sequence["Epoch"], measure: str, cuts: Mapping[int, tuple[float, str]]
+    epochs: Sequence["Epoch"], measure: str, cuts: Mapping[int, list[Any]]
 ) -> dict[str, Any]:
     values = [number_or_none(getattr(epoch, measure, None), 4) for epoch in epochs]
     said: dict[str, Any] = {}
@@ -123,12 +127,7 @@ def _measured(
         said["values"] = values
         if [epoch.epoch for epoch in epochs] != list(range(1, len(epochs) + 1)):
             said["epochs"] = [epoch.epoch for epoch in epochs]
-    own = {
-        str(epoch.epoch): None if epoch.cut is None else [_rounded(epoch.cut.cut), epoch.cut.of]
-        for epoch in epochs
-        if (None if epoch.cut is None else (_rounded(epoch.cut.cut), epoch.cut.of))
-        != cuts.get(epoch.epoch)
-    }
+    own = {str(e.epoch): cut for e in epochs if (cut := _cut(e)) != cuts.get(e.epoch)}
     return {**said, "cuts": own} if own else said
 
 

@@ -75,7 +75,7 @@ class Trial {
     return text === MISSING ? null : text;
   }
 
-  /** [epoch, value, [cut, of what] or null] of the epochs that are known. */
+  /** [epoch, value, [cut or null, of what] or null] of the epochs that are known. */
   epochs() {
     const values = this.told.values ?? [];
     return values.map((value, at) => {
@@ -88,6 +88,11 @@ class Trial {
   shown(value) {
     if (value === null) return "–";
     return this.search.percent ? (100 * value).toFixed(2) : String(value);
+  }
+
+  cutText(cut) {
+    if (!cut) return "";
+    return cut[0] === null ? cut[1] : `${this.shown(cut[0])}, ${cut[1]}`;
   }
 
   /** The command that trains it to the end, after that of its row; null where there is none. */
@@ -117,7 +122,7 @@ class Trial {
     const cuts = epochs.some(([, , cut]) => cut);
     const heading = percent ? `${measure}, %` : measure;
     const rows = epochs.map(([epoch, value, cut]) => [
-      String(epoch), this.shown(value), ...(cuts ? [cut ? `${this.shown(cut[0])}, ${cut[1]}` : ""] : [])]);
+      String(epoch), this.shown(value), ...(cuts ? [this.cutText(cut)] : [])]);
     return element("section", {}, element("h3", {}, "Epoch by epoch"),
       withCurve ? smallCurve(epochs, `${measure} from ${this.shown(epochs[0][1])} to ${this.shown(epochs.at(-1)[1])}`) : null,
       table("What each epoch measured", ["epoch", heading, ...(cuts ? ["cut, now"] : [])], rows, [0, 1]));
@@ -149,6 +154,8 @@ function table(label, headings, rows, numbers) {
     element("table", {}, element("thead", {}, element("tr", {}, ...head)), element("tbody", {}, ...body)));
 }
 
+const isNumber = (cut) => cut !== null && cut[0] !== null;
+
 const svg = (tag, attributes) => {
   const made = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, String(value));
@@ -158,7 +165,7 @@ const svg = (tag, attributes) => {
 /** The values as a line, the cuts as bars across it. */
 function smallCurve(epochs, label) {
   const known = epochs.filter(([, value]) => value !== null);
-  const all = [...known.map(([, value]) => value), ...known.flatMap(([, , cut]) => (cut ? [cut[0]] : []))];
+  const all = [...known.map(([, value]) => value), ...known.flatMap(([, , cut]) => (isNumber(cut) ? [cut[0]] : []))];
   const low = Math.min(...all), high = Math.max(...all), last = Math.max(known.at(-1)?.[0] ?? 1, 2);
   const x = (epoch) => MARGIN + ((epoch - 1) / (last - 1)) * (WIDTH - 2 * MARGIN);
   const y = (value) => HEIGHT - MARGIN - ((value - low) / (high - low || 1)) * (HEIGHT - 2 * MARGIN);
@@ -166,7 +173,7 @@ function smallCurve(epochs, label) {
   drawn.append(svg("polyline", { points: known.map(([epoch, value]) => `${x(epoch)},${y(value)}`).join(" ") }));
   for (const [epoch, value, cut] of known) {
     drawn.append(svg("circle", { cx: x(epoch), cy: y(value), r: 2.5 }));
-    if (cut) drawn.append(svg("line", { x1: x(epoch) - 5, x2: x(epoch) + 5, y1: y(cut[0]), y2: y(cut[0]) }));
+    if (isNumber(cut)) drawn.append(svg("line", { x1: x(epoch) - 5, x2: x(epoch) + 5, y1: y(cut[0]), y2: y(cut[0]) }));
   }
   return drawn;
 }
