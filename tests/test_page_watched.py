@@ -1,6 +1,7 @@
 """`report html --watch`: a page that follows a search, in its file and in the browser."""
 
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -12,8 +13,10 @@ from typing import Any
 import optuna
 import pytest
 
+from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.report.page.make import at_rest, make_page
 from mnist_sweep.report.read.load import load_results
+from mnist_sweep.runs.history import write_history
 from mnist_sweep.runs.record import RunRecord
 from mnist_sweep.runs.table import ResultsTable
 from mnist_sweep.search.study.leases import Leases
@@ -23,6 +26,8 @@ from tests.conftest import Cli, start
 from tests.report_page import make_records, read
 
 PATIENCE_S = 60
+
+EPOCH = EpochMetrics(1, 0.01, 0.1, 0.5, 0.1, 0.5, None, None, None, None, 1.0, 1.0)
 
 
 def wait_until(condition: Callable[[], Any]) -> None:
@@ -42,6 +47,12 @@ def search_of(folder: Path) -> optuna.Study:
 
 def has(page: Path, text: str) -> bool:
     return page.exists() and text in page.read_text()
+
+
+def under_way(page: Path) -> list[str]:
+    """Epoch and value of the first trial that runs, as the page's text has them."""
+    found = re.search(r"Under way.* running (\S+) (\S+) ", read(page).words)
+    return list(found.groups()) if found else []
 
 
 def row(number: int) -> RunRecord:
@@ -70,6 +81,11 @@ def test_the_file_follows_the_search(how: str, tmp_path: Path) -> None:
                 table.append(row(number))
                 wait_until(partial(has, page, f"{number + 1} run"))
                 assert 'data-refresh="0.1"' in page.read_text()
+            run_dir = table.path.parent / str(study.ask().number)
+            run_dir.mkdir()
+            write_history(run_dir, [EPOCH])
+            wait_until(partial(has, page, "Under way"))
+            wait_until(lambda: under_way(page) == ["1", "50.00"])
             written = page.stat().st_mtime_ns
             time.sleep(0.5)
             assert page.stat().st_mtime_ns == written, "nothing was new"

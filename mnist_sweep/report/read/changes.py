@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ class Watched:
         """Search -> its journal's size and time, when it was read."""
         self.leases: dict[Path, Leases] = {}
         """The same ones for as long as it is watched: one who is silent for long is gone."""
-        self.trials: dict[Path, tuple[Any, ...]] = {}
+        self.trials: dict[Path, _Trials] = {}
 
     def look(self) -> tuple[Any, ...]:
         """What is another when there is something new."""
@@ -33,9 +34,9 @@ class Watched:
             if journal is not None and self.journals.get(folder) != journal:
                 self._read(folder)
                 self.journals[folder] = journal
-        epochs = [_stamp(path) for _, *running in self.trials.values() for path in running]
-        counts = [counted for counted, *_ in self.trials.values()]
-        return (*map(_stamp, tables), *counts, *epochs)
+        known = self.trials.values()
+        epochs = [_stamp(path) for trials in known for path in trials.histories()]
+        return (*map(_stamp, tables), *(trials.counts for trials in known), *epochs)
 
     def is_at_work(self) -> bool:
         """Whether anybody is, on any of the searches, as they were when they were looked at."""
@@ -57,25 +58,36 @@ class Watched:
             with opened_search(folder, None) as search:
                 leases = self.leases.setdefault(folder, search.leases)
                 leases.study = search.study
-                self.trials[folder] = _trials(search)
+                self.trials[folder] = _Trials.of(search)
         except UserError:  # it is just being begun
             pass
 
 
-def _trials(search: Search) -> tuple[Any, ...]:
-    """How many there are in each state, and where the epochs are written of those that run."""
-    trials = search.study.get_trials(deepcopy=False)
-    running = [trial.number for trial in trials if trial.state.name == "RUNNING"]
-    histories = [
-        path for number in running for path in (search.folder / str(number)).rglob(HISTORY)
-    ]
-    return (Counter(trial.state.name for trial in trials).most_common(), *running, *histories)
+@dataclass(frozen=True)
+class _Trials:
+    counts: tuple[tuple[str, int], ...]
+    """Of each state."""
+    running: tuple[Path, ...]
+    """Directories of those that run."""
+
+    @classmethod
+    def of(cls, search: Search) -> "_Trials":
+        trials = search.study.get_trials(deepcopy=False)
+        counts = Counter(trial.state.name for trial in trials)
+        running = (trial.number for trial in trials if trial.state.name == "RUNNING")
+        folders = (search.folder / str(number) for number in running)
+        return cls(tuple(sorted(counts.items())), tuple(folders))
+
+    def histories(self) -> Iterator[Path]:
+        """Where their epochs are written, so far."""
+        for folder in self.running:
+            yield from folder.rglob(HISTORY)
 
 
-def _stamp(path: Any) -> tuple[int, int] | None:
+def _stamp(path: Path) -> tuple[int, int] | None:
     """Of a file, as long as it is there."""
     try:
-        status = Path(path).stat()
+        status = path.stat()
     except OSError:
         return None
     return status.st_size, status.st_mtime_ns
