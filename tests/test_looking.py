@@ -1,7 +1,8 @@
 """Who only looks at a study sees what Optuna's own storages have of it."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from mnist_sweep.errors import UserError
 from mnist_sweep.search.study.database_text import DatabaseText
 from mnist_sweep.search.study.journal_text import JournalText
 from mnist_sweep.search.study.looking import FEW, SeenStorage, Source
+from tests.postgres import new_database, running_server
 
 KINDS = {
     "lr": FloatDistribution(1e-4, 1.0, log=True),
@@ -35,6 +37,18 @@ def journal(folder: Path) -> tuple[BaseStorage, Callable[[], Source]]:
 def database(folder: Path) -> tuple[BaseStorage, Callable[[], Source]]:
     url = f"sqlite:///{folder / 'study.db'}"
     return RDBStorage(url), lambda: DatabaseText(url)
+
+
+@contextmanager
+def file(make: Any, folder: Path) -> Iterator[Any]:
+    yield make(folder)
+
+
+@contextmanager
+def server(_: Any, folder: Path) -> Iterator[tuple[BaseStorage, Callable[[], Source]]]:
+    with running_server() as running:
+        url = new_database(running.port)
+        yield RDBStorage(url), lambda: DatabaseText(url)
 
 
 def random_trial(draw: random.Random) -> FrozenTrial:
@@ -95,9 +109,20 @@ def parts(trial: FrozenTrial) -> dict[str, Any]:
     }
 
 
-@pytest.mark.parametrize("kind", [journal, database])
-def test_what_is_seen_is_what_is_there(kind: Any, tmp_path: Path) -> None:
-    storage, look = kind(tmp_path)
+@pytest.mark.parametrize(
+    ("opened", "make"),
+    [
+        pytest.param(file, journal, id="journal"),
+        pytest.param(file, database, id="sqlite"),
+        pytest.param(server, None, id="postgresql", marks=pytest.mark.slow),
+    ],
+)
+def test_what_is_seen_is_what_is_there(opened: Any, make: Any, tmp_path: Path) -> None:
+    with opened(make, tmp_path) as (storage, look):
+        check_seen(storage, look)
+
+
+def check_seen(storage: BaseStorage, look: Callable[[], Source]) -> None:
     draw = random.Random(0)
     for name in ("first", "gone", "second"):
         random_study(storage, name, draw, 60)

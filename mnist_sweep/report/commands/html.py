@@ -71,7 +71,7 @@ def _watch(arguments: argparse.Namespace) -> None:
     """Ends with the searches, or with a Ctrl-C where there is none; and leaves a page that does not
     wait for another one."""
     watched, seconds = Watched(arguments.sources), arguments.watch
-    shown, page = None, ""
+    shown, page, waits_for = None, "", ""
     try:
         while True:
             begin = time.monotonic()
@@ -83,7 +83,9 @@ def _watch(arguments: argparse.Namespace) -> None:
                 except UserError as error:
                     if page or not watched.is_at_work():
                         raise
-                    print(f"waiting: {error}", flush=True)
+                    if str(error) != waits_for:
+                        waits_for = str(error)
+                        print(f"waiting: {waits_for.partition(';')[0]}", flush=True)
                 else:
                     page = _write(arguments, loaded, seconds)
                 shown = now
