@@ -19,9 +19,16 @@ export function startRefresh(state) {
     return document.hidden || held || !getSelection().isCollapsed || performance.now() - typed < TYPING_MS;
   }
 
+  const isDue = () => !state.paused && performance.now() - loaded >= 1000 * Number(refresh);
+
+  function doing() {
+    if (state.paused) return "paused";
+    return isDue() && isBusy() ? "it waits for what you type or have selected" : "a search is at work";
+  }
+
   function show() {
     const seconds = Math.max(0, Math.round(Date.now() / 1000 - Number(made)));
-    age.textContent = `Updated ${ago(seconds)} ago; ${state.paused ? "paused" : "a search is at work"}.`;
+    age.textContent = `Updated ${ago(seconds)} ago; ${doing()}.`;
     button.textContent = state.paused ? "Go on" : "Pause";
   }
 
@@ -34,7 +41,7 @@ export function startRefresh(state) {
   });
   setInterval(() => {
     show();
-    if (!state.paused && performance.now() - loaded >= 1000 * Number(refresh) && !isBusy()) location.reload();
+    if (isDue() && !isBusy()) location.reload();
   }, 1000);
   show();
   byId("refresh").hidden = false;
