@@ -66,6 +66,8 @@ NOT_RUN = {
     "python benchmarks/search_speed.py": MEASURES,
     "python benchmarks/search_engines.py": MEASURES,
     "python benchmarks/report_speed.py": MEASURES,
+    "python benchmarks/looking_speed.py": MEASURES,
+    "python benchmarks/looking_speed.py --storage sqlite": MEASURES,
     "python benchmarks/search_scale.py --workers 100 --trials-each 3": MEASURES,
     "python benchmarks/racing.py --searches 200": MEASURES,
     "python benchmarks/racing.py --searches 1000 --measured benchmarks/racing.csv": MEASURES,

@@ -58,7 +58,10 @@ def test_nobody_imports_the_entry_point() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["cli", "config", "errors", "evaluate", "runs.record", "report", "rerun", "runs.saved"],
+    [
+        *("cli", "config", "errors", "evaluate", "runs.record", "report", "rerun", "runs.saved"),
+        *("sweep.status", "sweep.explaining", "report.read.changes"),
+    ],
 )
 def test_what_answers_at_once_imports_no_torch(module: str) -> None:
     code = f"import sys, mnist_sweep.{module}; print('torch' in sys.modules)"

@@ -1,11 +1,14 @@
 """The page for everybody: no violation of axe-core's rules, at any width, light and dark."""
 
+import shutil
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mnist_sweep.report.page.make import make_page
+from mnist_sweep.report.read.load import load_results
 from tests.browser import Opened
 from tests.report_page import make_records, page_of, write_run
 
@@ -54,6 +57,31 @@ def violations(shown: Opened) -> list[tuple[str, str]]:
         ".then((found) => found.violations)"
     )
     return [(rule["id"], str(node["target"])) for rule in found for node in rule["nodes"]]
+
+
+@pytest.fixture(scope="module")
+def watched(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of searches, one with a trial under way, that waits for a newer one."""
+    folder = tmp_path_factory.mktemp("watched")
+    shutil.copytree(Path(__file__).parent / "archive" / "multirun", folder / "multirun")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        (folder / "report.html").write_text(make_page(load_results("multirun"), "t", "c", 3600))
+    return folder / "report.html"
+
+
+@pytest.mark.parametrize(("scheme", "width"), FORMS)
+def test_axe_finds_nothing_on_a_page_that_is_watched(
+    browser: Any, watched: Path, scheme: str, width: int
+) -> None:
+    shown = opened(browser, watched, scheme, width)
+    assert shown.page.get_by_role("button", name="Pause").is_visible()
+    assert violations(shown) == []
+    assert shown.sideways() <= 0
+    shown.page.get_by_role("region", name="under way").get_by_role("link").click()
+    assert shown.panel() == "Trial unfinished/1"
+    assert violations(shown) == []
+    shown.context.close()
 
 
 @pytest.mark.parametrize(("scheme", "width"), FORMS)

@@ -59,7 +59,7 @@ def test_a_trial_that_was_not_promoted_has_the_command_of_all_its_epochs(here: P
 
 def test_seeds_of_a_trial_are_told_apart(here: Path) -> None:
     shown = sweep(here, "explain", "replicates/1")
-    assert "value 0.1075" in shown
+    assert "val_acc 0.1075" in shown
     rows = [line.split() for line in shown.splitlines() if line.split()[1:2] == ["1"]]
     assert [(row[0], row[-1]) for row in rows] == [("0", "0.1200"), ("1", "0.0950")]
 

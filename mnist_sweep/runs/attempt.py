@@ -30,7 +30,8 @@ from mnist_sweep.runs.console import (
 from mnist_sweep.runs.data_card import DataCard
 from mnist_sweep.runs.history import write_history
 from mnist_sweep.runs.provenance import TrialInfo, new_record, peak_rss_mb
-from mnist_sweep.runs.resuming import SoFar, take_over
+from mnist_sweep.runs.resuming import take_over
+from mnist_sweep.runs.so_far import SoFar
 from mnist_sweep.train import save_whole, settle, train
 
 LOGGED_TAGS = ("run_id", "seed", "num_params", "macs", "study", "trial", "rung")

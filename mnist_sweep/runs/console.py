@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from types import TracebackType
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from rich.console import Console
 from rich.panel import Panel
@@ -12,11 +12,13 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from mnist_sweep.config import BudgetConfig
 from mnist_sweep.metrics import EpochMetrics
-from mnist_sweep.profile import Profile
 from mnist_sweep.runs.record import RunRecord
-from mnist_sweep.sets.dataset import Dataset
+
+if TYPE_CHECKING:  # they import torch, and what only looks at runs shows lines, too
+    from mnist_sweep.config import BudgetConfig
+    from mnist_sweep.profile import Profile
+    from mnist_sweep.sets.dataset import Dataset
 
 NO_LIMIT = 100_000
 """Columns of what is no terminal: nothing is cut or wrapped there."""
@@ -42,13 +44,13 @@ def warn(console: Console, title: str, text: str) -> None:
     console.print(Panel(Text(text), title=Text(title), border_style="bold red", width=78))
 
 
-def show_data(console: Console, data: Dataset) -> None:
+def show_data(console: Console, data: "Dataset") -> None:
     val = "no val" if data.val is None else f"{len(data.val):,} val"
     sizes = f"{len(data.train):,} train, {val}, {len(data.test):,} test images"
     console.print(Text(f"data    {data.name}: {sizes}"))
 
 
-def show_profile(console: Console, costs: Profile, budget: BudgetConfig) -> None:
+def show_profile(console: Console, costs: "Profile", budget: "BudgetConfig") -> None:
     """The layer table, its totals, and what the budget leaves."""
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
     table.add_column("layer", no_wrap=True, overflow="ellipsis")
@@ -70,7 +72,7 @@ def show_profile(console: Console, costs: Profile, budget: BudgetConfig) -> None
     console.print(Text(f"budget  {budget_line(costs, budget)}"))
 
 
-def budget_line(costs: Profile, budget: BudgetConfig) -> str:
+def budget_line(costs: "Profile", budget: "BudgetConfig") -> str:
     parts = []
     for what, cost, limit in (
         ("parameters", costs.num_params, budget.max_params),

@@ -29,8 +29,8 @@ from mnist_sweep.runs.data_card import shape_for
 from mnist_sweep.runs.history import read_history
 from mnist_sweep.runs.provenance import new_record
 from mnist_sweep.runs.record import RunRecord, read_result, write_result
-from mnist_sweep.runs.resuming import SoFar
 from mnist_sweep.runs.saved import read_config
+from mnist_sweep.runs.so_far import SoFar
 from mnist_sweep.runs.table import ResultsTable
 
 GRACE_S = 10.0

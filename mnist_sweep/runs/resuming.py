@@ -1,10 +1,6 @@
-"""Going on with a run that was cut short: whether it is the same, its checkpoint, its time."""
+"""Going on with a run that was cut short: whether it is the same, and its checkpoint."""
 
-import csv
-import json
 from collections.abc import Mapping
-from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,47 +10,10 @@ from omegaconf import OmegaConf
 from mnist_sweep.config import NotIn, resolved
 from mnist_sweep.errors import UserError
 from mnist_sweep.identity import differing, keys
-from mnist_sweep.paths import CHECKPOINT, RESULT, RUN_CONFIG, RUN_HYDRA, SO_FAR
-from mnist_sweep.runs.history import read_history
-from mnist_sweep.runs.record import read_result
+from mnist_sweep.paths import CHECKPOINT, RUN_CONFIG, RUN_HYDRA
 from mnist_sweep.runs.saved import read_config, reason_of
 from mnist_sweep.sets.dataset import Dataset
 from mnist_sweep.train import save_whole
-
-
-@dataclass(frozen=True)
-class SoFar:
-    """started: as in the record; None where that is not known. seconds: of all processes of the run
-    that have ended. host, gpu: of the last one."""
-
-    started: str | None = None
-    seconds: float = 0.0
-    host: str | None = None
-    gpu: str | None = None
-
-    @classmethod
-    def of(cls, run_dir: Path) -> "SoFar":
-        """As the run's processes left it: in result.json where they were told to stop, from one
-        epoch to the next where they were killed; earlier versions left the epochs alone."""
-        found = [cls()]
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            left = json.loads((run_dir / SO_FAR).read_text())
-            place = (str(left[name]) if left.get(name) else None for name in ("host", "gpu"))
-            found.append(cls(str(left["started"]), float(left["seconds"]), *place))
-        if (run_dir / RESULT).exists():
-            with suppress(UserError):
-                record = read_result(run_dir)
-                seconds = record.seconds or 0.0
-                found.append(cls(record.started, seconds, record.host, record.gpu))
-        with suppress(OSError, ValueError, KeyError, TypeError, csv.Error):
-            found.append(cls(None, sum(metrics.seconds for metrics in read_history(run_dir))))
-        started = [so_far.started for so_far in found if so_far.started]
-        seconds = max(so_far.seconds for so_far in found)
-        last = next((so_far for so_far in found if so_far.host), cls())
-        return cls(min(started, default=None), seconds, last.host, last.gpu)
-
-    def note(self, run_dir: Path) -> None:
-        (run_dir / SO_FAR).write_text(json.dumps(asdict(self)))
 
 
 def take_over(earlier: Path, checkpoint: Path, config: Mapping[str, Any], data: Dataset) -> bool:

@@ -46,6 +46,12 @@ class Section:
         for cells in csv.reader(line.decode() for line in self.lines):
             yield dict(zip(self.header, cells, strict=True))
 
+    def columns(self, *names: str) -> Iterator[tuple[str, ...]]:
+        """The cells of these columns, row by row."""
+        places = [self.header.index(name) for name in names]
+        for cells in csv.reader(line.decode() for line in self.lines):
+            yield tuple(cells[place] for place in places)
+
 
 @dataclass(frozen=True)
 class Sheet:

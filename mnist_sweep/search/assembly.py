@@ -15,7 +15,7 @@ from mnist_sweep.paths import RESULTS_TABLE, SWEEP_CONFIG
 from mnist_sweep.runs.console import warn
 from mnist_sweep.runs.provenance import code_of
 from mnist_sweep.runs.surroundings import Surroundings
-from mnist_sweep.runs.table import readable_rows
+from mnist_sweep.runs.table import last_trials
 from mnist_sweep.search.checks import check_sweep, doubts
 from mnist_sweep.search.classes import construct
 from mnist_sweep.search.controller import Controller
@@ -36,9 +36,10 @@ from mnist_sweep.search.points.wording import bare_key
 from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.lasting import LastingStorage, Patience
 from mnist_sweep.search.study.ledger import Ledger
-from mnist_sweep.search.study.opening import check_whole, in_common, open_study
+from mnist_sweep.search.study.opening import in_common, open_study
 from mnist_sweep.search.study.origin import Origin, note_origin
 from mnist_sweep.search.study.storage import open_storage
+from mnist_sweep.search.study.wholeness import check_whole
 from mnist_sweep.search.trials.layout import Layout
 from mnist_sweep.search.trials.lifecycle import Lifecycle
 from mnist_sweep.search.trials.pruning import make_pruner
@@ -90,10 +91,10 @@ def make_controller(
     make_sampler(settings, candidates, 0)  # what is wrong with it is said before there is a study
     check_places(samples, trains_here=workforce.is_here)
     shared = in_common(settings, candidates.base, space.describe())
-    recorded = readable_rows(sweep_dir / RESULTS_TABLE)
+    last_recorded = last_trials(sweep_dir / RESULTS_TABLE).get(name, -1)
     storage = open_storage(settings.storage, sweep_dir)
     study = open_study(name, storage, settings, shared)
-    check_whole(study, recorded)
+    check_whole(study, last_recorded)
     if not study.get_trials(deepcopy=False):
         layout.check_own(name)
     origin = Origin.of(code, candidates.choices())

@@ -3,21 +3,24 @@
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from optuna.trial import FrozenTrial, TrialState
 
 from mnist_sweep.dominance import non_dominated
 from mnist_sweep.runs.record import RunRecord
-from mnist_sweep.search.settings import Direction
 from mnist_sweep.search.study.attributes import OUT
+
+if TYPE_CHECKING:  # it takes a moment to import
+    from mnist_sweep.search.settings import Direction
 
 
 @dataclass(frozen=True)
 class Objectives:
     names: tuple[str, ...]
     """Columns of the results table."""
-    directions: tuple[Direction, ...]
+    directions: "tuple[Direction, ...]"
     """Which way each is better."""
 
     def value(self, records: Iterable[RunRecord]) -> list[float]:

@@ -37,6 +37,7 @@ COMPLETED_RUNG = "completed_rung_"
 """And the rung's number, from 0: the value there."""
 
 
+Operation = JournalOperation
 BIRTH_OF_A_TRIAL = int(JournalOperation.CREATE_TRIAL)
 NEWEST_OPERATION = int(max(JournalOperation))
 """The largest `op_code` of a journal that this version of Optuna knows."""
@@ -306,22 +307,29 @@ class Cut:
     """What value it is, where it is not the last epoch's."""
 
 
-def cut_of_pruner(pruner: BasePruner, study: Study, trial: FrozenTrial) -> Cut | None:
+def cut_of_pruner(
+    pruner: BasePruner, study: Study, trial: FrozenTrial, seen: dict[Any, Any] | None = None
+) -> Cut | None:
     """What made the pruner end the trial just now; None of a pruner that has no cut, or whose cut
-    is not known here."""
-    trials = study.get_trials(deepcopy=False)
+    is not known here. seen: what such calls gathered of the same study, which they add to."""
+    seen = {} if seen is None else seen
     match pruner:
         case HyperbandPruner():
             bracket = pruner._get_bracket_id(study, trial)
-            peers = [t for t in trials if pruner._get_bracket_id(study, t) == bracket]
-            return _cut_of_halving(pruner, study, trial, peers, f" of bracket {bracket + 1}")
+
+            def is_peer(other: FrozenTrial) -> bool:
+                return bool(pruner._get_bracket_id(study, other) == bracket)
+
+            return _cut_of_halving(
+                pruner, study, trial, is_peer, f" of bracket {bracket + 1}", seen
+            )
         case SuccessiveHalvingPruner():
-            return _cut_of_halving(pruner, study, trial, trials, "")
+            return _cut_of_halving(pruner, study, trial, lambda _: True, "", seen)
         case PercentilePruner():
-            return _cut_of_percentile(pruner, study, trial, trials)
+            return _cut_of_percentile(pruner, study, trial, seen)
         case PatientPruner():
             if pruner._wrapped_pruner is not None:
-                return cut_of_pruner(pruner._wrapped_pruner, study, trial)
+                return cut_of_pruner(pruner._wrapped_pruner, study, trial, seen)
             return _cut_of_patience(pruner, study, trial)
         case ThresholdPruner():
             return _cut_of_threshold(pruner, study, trial)
@@ -329,11 +337,19 @@ def cut_of_pruner(pruner: BasePruner, study: Study, trial: FrozenTrial) -> Cut |
 
 
 def _cut_of_halving(
-    pruner: Any, study: Study, trial: FrozenTrial, peers: list[FrozenTrial], where: str
+    pruner: Any,
+    study: Study,
+    trial: FrozenTrial,
+    is_peer: Callable[[FrozenTrial], bool],
+    where: str,
+    seen: dict[Any, Any],
 ) -> Cut | None:
     rung = sum(key.startswith(COMPLETED_RUNG) for key in trial.system_attrs) - 1
     key = f"{COMPLETED_RUNG}{rung}"
-    values = sorted(t.system_attrs[key] for t in peers if key in t.system_attrs)
+    if (key, where) not in seen:
+        all_there = [t for t in study.get_trials(deepcopy=False) if key in t.system_attrs]
+        seen[key, where] = sorted(t.system_attrs[key] for t in all_there if is_peer(t))
+    values = seen[key, where]
     if rung < 0 or len(values) <= pruner._bootstrap_count:
         return None
     last = max(1, len(values) // pruner._reduction_factor)
@@ -342,21 +358,22 @@ def _cut_of_halving(
 
 
 def _cut_of_percentile(
-    pruner: PercentilePruner, study: Study, trial: FrozenTrial, trials: list[FrozenTrial]
+    pruner: PercentilePruner, study: Study, trial: FrozenTrial, seen: dict[Any, Any]
 ) -> Cut | None:
     step, percent = trial.last_step, pruner._percentile
-    peers = [
-        t.intermediate_values[step]
-        for t in trials
-        if t.state == TrialState.COMPLETE and step in t.intermediate_values
-    ]
-    if not peers or step is None:
-        return None
     is_max = study.direction == StudyDirection.MAXIMIZE
+    if step not in seen:
+        completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+        values = (t.intermediate_values for t in completed)
+        peers = [at[step] for at in values if step in at]
+        share = 100 - percent if is_max else percent
+        seen[step] = len(peers), float(np.nanpercentile(peers, share)) if peers else 0.0
+    number, cut = seen[step]
+    if not number or step is None:
+        return None
     best = (max if is_max else min)(trial.intermediate_values.values())
-    cut = float(np.nanpercentile(peers, 100 - percent if is_max else percent))
     name = "the median" if isinstance(pruner, MedianPruner) else f"the best {percent:g} %"
-    peers_words = f"{len(peers)} completed trial{'s' * (len(peers) > 1)}"
+    peers_words = f"{number} completed trial{'s' * (number > 1)}"
     which = "" if best == trial.intermediate_values[step] else " at best"
     return Cut(best, cut, f"{name} of {peers_words}", which)
 

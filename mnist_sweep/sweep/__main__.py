@@ -77,27 +77,31 @@ def main() -> None:
 
         serve(arguments.storage, arguments.host, arguments.port)
         return
-    # Here: --help and a mistyped command import no optuna.
-    from mnist_sweep.sweep.explaining import explain
-    from mnist_sweep.sweep.listing import show_trials
-    from mnist_sweep.sweep.reaching import opened_search
-    from mnist_sweep.sweep.status import show_status
-    from mnist_sweep.sweep.stopping import stop
-
     number = None
     if arguments.command == "explain":
         arguments.source, number = _named(arguments.trial)
     folder, to_write = find_search(arguments.source), arguments.command == "stop"
+    # Here: --help and a mistyped command import no optuna, and each command what it needs.
+    from mnist_sweep.report.read.reaching import opened_search
+
     with opened_search(folder, arguments.storage, to_write=to_write) as search:
         if to_write:
+            from mnist_sweep.sweep.stopping import stop
+
             stop(search, now=arguments.now, trial=arguments.trial)
         elif number is not None:
+            from mnist_sweep.sweep.explaining import explain
+
             explain(search, number)
         elif arguments.command == "list":
+            from mnist_sweep.sweep.listing import show_trials
+
             show_trials(
                 search, best=arguments.best, state=arguments.state, top=max(0, arguments.top)
             )
         else:
+            from mnist_sweep.sweep.status import show_status
+
             show_status(search)
 
 

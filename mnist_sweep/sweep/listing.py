@@ -6,12 +6,11 @@ from optuna.trial import FrozenTrial
 from rich.table import Table
 from rich.text import Text
 
+from mnist_sweep.report.read.reaching import Search
 from mnist_sweep.runs.console import duration, make_console
 from mnist_sweep.search.display.notation import short_params
 from mnist_sweep.search.objectives import format_value
-from mnist_sweep.search.study.attributes import ERROR, NUM_PARAMS
-from mnist_sweep.sweep.explaining import state_of
-from mnist_sweep.sweep.reaching import Search
+from mnist_sweep.search.study.attributes import ERROR, NUM_PARAMS, state_of
 
 
 def show_trials(search: Search, *, best: bool, state: str | None, top: int) -> None:

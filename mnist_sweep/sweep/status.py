@@ -9,13 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from mnist_sweep.paths import HISTORY, JOB_OUTPUT
+from mnist_sweep.report.read.reaching import Search
 from mnist_sweep.runs.console import duration, make_console
 from mnist_sweep.runs.history import read_history
-from mnist_sweep.runs.resuming import SoFar
+from mnist_sweep.runs.so_far import SoFar
 from mnist_sweep.search.display.notation import over_seeds, short_params
 from mnist_sweep.search.objectives import format_value
 from mnist_sweep.search.study.attributes import CONTROLLER, STATUS, is_finished, is_rejected
-from mnist_sweep.sweep.reaching import Search
 
 
 def show_status(search: Search) -> None:

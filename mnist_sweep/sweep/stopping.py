@@ -3,8 +3,8 @@
 from optuna.trial import TrialState
 
 from mnist_sweep.errors import UserError
+from mnist_sweep.report.read.reaching import Search
 from mnist_sweep.search.study.requests import ask_to_stop, ask_to_stop_trial
-from mnist_sweep.sweep.reaching import Search
 
 
 def stop(search: Search, *, now: bool, trial: int | None) -> None:

@@ -3,6 +3,7 @@ when."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -18,8 +19,10 @@ from mnist_sweep.report.analysis.timeline import TimelineInfo, timeline
 from mnist_sweep.report.read.folders import RunFolders
 from mnist_sweep.report.wording import statuses
 from mnist_sweep.runs.surroundings import Surroundings
+from mnist_sweep.runs.table import last_trials
 
 if TYPE_CHECKING:
+    from mnist_sweep.report.analysis.explained import Explained
     from mnist_sweep.report.analysis.importance import Importances
     from mnist_sweep.report.read.study import SearchStudy
 
@@ -43,6 +46,8 @@ class SearchInfo:
     """For the first objective."""
     first_runs: Mapping[int, str]
     """Trial -> run id."""
+    explained: "tuple[Explained, ...]" = ()
+    """All its trials by number, those without a run too; none where its study is not here."""
 
 
 def searches(runs: pd.DataFrame, folders: RunFolders) -> Iterator[SearchInfo]:
@@ -51,7 +56,7 @@ def searches(runs: pd.DataFrame, folders: RunFolders) -> Iterator[SearchInfo]:
         trials = runs[runs.study == name]
         hydra = _hydra_of_one(trials, folders)
         objectives, run_command = _objectives(hydra), Surroundings.of(hydra).command
-        study, no_importance = _study(trials, folders)
+        study, explained, no_importance = _study(trials, folders)
         importance = None
         if study is not None:
             importance, no_importance = _importance(study)
@@ -67,6 +72,7 @@ def searches(runs: pd.DataFrame, folders: RunFolders) -> Iterator[SearchInfo]:
             history=search_history(trials, *next(iter(objectives.items()))),
             parallel=None if study is None else _parallel(study),
             first_runs=dict(trials.dropna(subset="trial").groupby("trial").run_id.first()),
+            explained=explained,
         )
 
 
@@ -84,23 +90,49 @@ def _objectives(hydra: DictConfig) -> Mapping[str, str]:
     return {str(name): str(direction) for name, direction in zip(*listed, strict=False)}
 
 
-def _study(trials: pd.DataFrame, folders: RunFolders) -> "tuple[SearchStudy | None, str]":
-    """What Optuna knows of the search, or None and a sentence that says why that is not known."""
+def _study(
+    trials: pd.DataFrame, folders: RunFolders
+) -> "tuple[SearchStudy | None, tuple[Explained, ...], str]":
+    """What Optuna knows of the search, and each of its trials explained; or nothing, and a sentence
+    that says why that is not known."""
+    folder, why = _folder(trials, folders)
+    if folder is None:
+        return None, (), why
+    # Here, so that a page without a search to explain imports no optuna.
+    from mnist_sweep.report.analysis.explained import Explainer, Run
+    from mnist_sweep.report.read.reaching import opened_search
+    from mnist_sweep.report.read.study import as_search_study
+
+    runs: dict[int, list[Run]] = {}
+    for trial, run_id in zip(trials.trial, trials.run_id, strict=True):
+        if not pd.isna(trial) and (found := folders.run(run_id)) is not None:
+            runs.setdefault(int(trial), []).append(Run(found.run_dir, None, ()))
+    try:
+        with opened_search(folder, None) as search:
+            explainer = Explainer(search)
+            numbers = range(len(explainer.trials))
+            # Of one that runs there is no row, but a history of its epochs.
+            running = {t.number for t in explainer.trials if t.state.name == "RUNNING"}
+            explained = [
+                explainer.explain(n, None if n in running else runs.get(n, ())) for n in numbers
+            ]
+            return as_search_study(folder, search.study), tuple(explained), ""
+    except UserError as error:
+        return None, (), f"It cannot be told: {error}."
+
+
+def _folder(trials: pd.DataFrame, folders: RunFolders) -> tuple[Path | None, str]:
+    """Where the study of these trials is, above a run's directory or beside their table; or a
+    sentence that says why that is not known."""
     run = folders.first(trials.run_id)
+    name = str(trials.study.iloc[0])
+    above = list(run.run_dir.parents) if run is not None else []
+    beside = [table.parent for table in folders.tables if name in last_trials(table)]
+    if found := next((f for f in [*above, *beside] if (f / JOURNAL).is_file()), None):
+        return found, ""
     if run is None:
         return None, "The search’s directory is not here, so it cannot be told."
-    folder = next((f for f in run.run_dir.parents if (f / JOURNAL).is_file()), None)
-    if folder is None:
-        return None, (
-            f"The study is not in the search’s directory ({JOURNAL}), so it cannot be told."
-        )
-    # Here, so that a page without a search to explain imports no optuna.
-    from mnist_sweep.report.read.study import read_study
-
-    try:
-        return read_study(folder, None), ""
-    except UserError as error:
-        return None, f"It cannot be told: {error}."
+    return None, f"The study is not in the search’s directory ({JOURNAL}), so it cannot be told."
 
 
 def _importance(study: "SearchStudy") -> "tuple[Importances | None, str]":

@@ -6,6 +6,7 @@ page's policy lets no other script run and no request out.
 """
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -53,8 +54,19 @@ class Section:
     content: Any
 
 
-def make_page(runs: pd.DataFrame, title: str, own_command: str) -> str:
-    """The page of these runs (as `load_results` gives them).
+REFRESHING = ' data-refresh="{seconds:g}" data-made="{made:.0f}"'
+
+
+def at_rest(page: str) -> str:
+    """The page, of which a browser is not to expect a newer one."""
+    return re.sub(r' data-refresh="[^"]+" data-made="[^"]+"', "", page, count=1)
+
+
+def make_page(
+    runs: pd.DataFrame, title: str, own_command: str, refresh_s: float | None = None
+) -> str:
+    """The page of these runs (as `load_results` gives them). refresh_s: after how many seconds a
+    browser is to look whether there is a newer one in its place.
 
     Run directories, where they exist, add curves, commands and the drawing of the winning net.
     """
@@ -90,6 +102,11 @@ def make_page(runs: pd.DataFrame, title: str, own_command: str) -> str:
             run_id: {"environment": found.environment, "command": found.command}
             for run_id, found in all_surroundings(runs, folders).items()
         },
+        "searches": {
+            search.info.name: explained
+            for search in found.values()
+            if (explained := search.trials_data(runs)) is not None
+        },
         "plots": {
             f"{name}-{id}": figure
             for id, search in found.items()
@@ -98,7 +115,11 @@ def make_page(runs: pd.DataFrame, title: str, own_command: str) -> str:
     }
     script, plotly = bundle.script("start"), bundle.plotly()
     page = _environment().get_template("page.html.j2")
+    now = datetime.now(UTC)
     return page.render(
+        refreshing=""
+        if refresh_s is None
+        else REFRESHING.format(seconds=refresh_s, made=now.timestamp()),
         title=title,
         num_runs=len(runs),
         statuses=statuses(runs),
@@ -107,7 +128,7 @@ def make_page(runs: pd.DataFrame, title: str, own_command: str) -> str:
         origin=origin,
         skipped=runs.attrs.get("skipped", ""),
         version=__version__,
-        made=f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        made=f"{now:%Y-%m-%d %H:%M} UTC",
         style=bundle.style(),
         script=script,
         data=bundle.packed(_json(data)),

@@ -3,11 +3,14 @@ worked when."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
 
 from mnist_sweep.report.analysis.best_trials import BestTrial, BestTrials
 from mnist_sweep.report.analysis.searches import SearchInfo
 from mnist_sweep.report.analysis.timeline import TimelineBar, TimelineInfo
+from mnist_sweep.report.page.explained import TrialUnderWay, trials_data, under_way
 from mnist_sweep.report.page.parallel import parallel_figure, parallel_words
 from mnist_sweep.report.page.plots import HOVER_TEXT, Figure, label
 from mnist_sweep.report.page.search_history import history_figure, history_words
@@ -48,6 +51,24 @@ class SearchSection:
     @property
     def parallel_words(self) -> str:
         return parallel_words(self.info.parallel) if self.info.parallel else ""
+
+    @property
+    def under_way(self) -> list[TrialUnderWay]:
+        return under_way(self.info.explained, self.measure)
+
+    @property
+    def measure(self) -> str:
+        """What its trials' epochs are known by."""
+        return next(iter(self.info.objectives), "val_acc")
+
+    def trials_data(self, runs: pd.DataFrame) -> dict[str, Any] | None:
+        """runs: of the page. None where nothing more is known of its trials."""
+        if not self.info.explained:
+            return None
+        first = runs[(runs.study == self.info.name) & runs.trial.notna()].drop_duplicates("trial")
+        numbers, lines = first.trial.tolist(), first.overrides.fillna("").tolist()
+        overrides = dict(zip(numbers, lines, strict=True))
+        return trials_data(self.info.explained, self.measure, overrides)
 
     def figures(self) -> dict[str, Figure]:
         """By the names of their places in the section."""

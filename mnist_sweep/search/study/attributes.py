@@ -26,6 +26,19 @@ LOSSES = "losses"
 """Times that the point's worker vanished, in this trial and those that it is a retry of."""
 
 
+STATES = {
+    TrialState.COMPLETE: "completed",
+    TrialState.PRUNED: "pruned",
+    TrialState.RUNNING: "running",
+    TrialState.WAITING: "waiting",
+}
+
+
+def state_of(trial: FrozenTrial) -> str:
+    """In one word: as its row's status, where it has one."""
+    return str(trial.user_attrs.get(STATUS) or STATES.get(trial.state, "failed"))
+
+
 def is_rejected(trial: FrozenTrial) -> bool:
     """Ended without having been trained: over budget, or no valid net."""
     return trial.user_attrs.get(STATUS) == "infeasible"

@@ -79,7 +79,7 @@ def _opened(url: str, key: str) -> RDBStorage:
     shown = f"{key}={without_credentials(url)}"
     for attempts_left in reversed(range(OPENING_ATTEMPTS)):
         try:
-            return RDBStorage(url, engine_kwargs=_engine_settings(url))
+            return RDBStorage(url, engine_kwargs=engine_settings(url))
         except ImportError as error:
             missing = error.__cause__ if isinstance(error.__cause__, ImportError) else error
             package = missing.name or "of its database"
@@ -109,7 +109,7 @@ def _remedy(url: str) -> str:
     )
 
 
-def _engine_settings(url: str) -> dict[str, Any]:
+def engine_settings(url: str) -> dict[str, Any]:
     """For SQLAlchemy: a connection is tried before it is used, since it may have been idle for as
     long as a training takes."""
     settings: dict[str, Any] = {"pool_pre_ping": True}

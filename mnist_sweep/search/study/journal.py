@@ -60,7 +60,7 @@ class JournalFile(BaseJournalBackend):
                 number, place = number + 1, place + len(line) + 1
                 self.read = (number, place)
                 if number > log_number_from:
-                    yield _decode(line, self.path)
+                    yield decode(line, self.path)
             if len(found) < size:
                 return
             size = BLOCK if lines else 2 * size
@@ -120,7 +120,11 @@ def _end_of_whole_lines(file: int, size: int) -> int:
     return 0
 
 
-def _decode(line: bytes, path: Path) -> dict[str, Any]:
+def decode(line: bytes, path: Path) -> dict[str, Any]:
+    """
+    Raises:
+        UserError: it is no operation of Optuna's, or one that this version does not know.
+    """
     try:
         log = json.loads(line)
         operation = log["op_code"]

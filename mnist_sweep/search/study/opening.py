@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import optuna
@@ -114,23 +114,6 @@ def check_same(study: Study, shared: Mapping[str, Any]) -> None:
         )
     if SEED not in study.user_attrs:
         study.set_user_attr(SEED, seed)
-
-
-def check_whole(study: Study, recorded: Iterable[Mapping[str, str]]) -> None:
-    """recorded: rows of the search's table, read before the study was.
-
-    Raises:
-        UserError: the study lacks trials that have rows, whose numbers others would get.
-    """
-    known = len(study.get_trials(deepcopy=False))
-    rows = (row for row in recorded if row.get("study") == study.study_name)
-    last = max((int(row["trial"]) for row in rows if row.get("trial", "").isdecimal()), default=-1)
-    if last >= known:
-        raise UserError(
-            f"hydra.sweeper.storage: the study {study.study_name} has {known} trials, and the "
-            f"search's table has trial {last}: the study was cut short or replaced; put the whole "
-            "one back, or begin a new one with another hydra.sweeper.study_name"
-        )
 
 
 def _seed_of(study: Study) -> int | None:

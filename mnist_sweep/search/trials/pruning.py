@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from optuna.pruners import BasePruner
 from optuna.trial import Trial
@@ -9,11 +10,13 @@ from optuna.trial import Trial
 from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.search.classes import OPTUNA_CLASSES, construct
 from mnist_sweep.search.objectives import Objectives
-from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.trials.cuts import why_pruned
 
+if TYPE_CHECKING:  # it takes a moment to import
+    from mnist_sweep.search.settings import SearchSettings
 
-def make_pruner(settings: SearchSettings) -> BasePruner | None:
+
+def make_pruner(settings: "SearchSettings") -> BasePruner | None:
     """
     Raises:
         UserError: it is no pruner, or does not take these values.

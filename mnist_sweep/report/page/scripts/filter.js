@@ -57,7 +57,7 @@ function offerStatuses(runs, chosen, apply) {
 
 function offerColumns(runs, table) {
   const labels = runs.columns.map((column) => {
-    const box = element("input", { type: "checkbox", checked: table.shown.includes(column) });
+    const box = element("input", { type: "checkbox", value: column.name, checked: table.shown.includes(column) });
     box.addEventListener("change", () => {
       const chosen = new Set(table.shown);
       if (box.checked) chosen.add(column);

@@ -1,4 +1,5 @@
-// The panel of one run, which the address opens (#run=<run id>).
+// The panel of one run, which the address opens (#run=<run id>), or of a trial that has no run yet
+// (#trial=<study>/<number>).
 import { addressOf, byId, element } from "./elements.js";
 import { dropPlots } from "./plots.js";
 
@@ -7,22 +8,28 @@ export function openRun(id) {
   else location.hash = addressOf(id);
 }
 
-/** content(id): the elements to show of a run, or null if there is no such run. */
+const ADDRESS = /^#(run|trial)=(.*)$/s;
+const TITLES = { run: "Run", trial: "Trial" };
+
+/** content: kind -> what gives, for a name, the elements to show; null if there is none such. */
 export function startPanel(content) {
   const panel = byId("panel");
 
   function showAddress() {
-    const found = location.hash.match(/^#run=(.*)$/s);
+    const found = location.hash.match(ADDRESS);
     if (!found) {
       if (panel.open) panel.close();
       return;
     }
-    const id = decoded(found[1]);
-    byId("panel-title").textContent = `Run ${id}`;
+    const kind = found[1], name = decoded(found[2]);
+    byId("panel-title").textContent = `${TITLES[kind]} ${name}`;
     dropPlots(panel);
     byId("panel-content").replaceChildren(
-      ...(content(id) ?? [element("p", {}, "This report has no such run.")]));
-    if (!panel.open) panel.showModal();
+      ...(content[kind](name) ?? [element("p", {}, `This report has no such ${kind}.`)]));
+    if (!panel.open) {
+      panel.dataset.opener = document.activeElement?.id ?? "";
+      panel.showModal();
+    }
     panel.scrollTop = 0;
   }
 
@@ -33,7 +40,7 @@ export function startPanel(content) {
   });
   panel.addEventListener("close", () => {
     dropPlots(panel);
-    if (!location.hash.startsWith("#run=")) return;
+    if (!ADDRESS.test(location.hash)) return;
     const { scrollX, scrollY } = window;
     history.pushState(null, "", location.pathname + location.search);
     scrollTo(scrollX, scrollY);

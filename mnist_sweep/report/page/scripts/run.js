@@ -7,11 +7,12 @@ const MOST_SIBLINGS = 20;
 
 /**
  * view: the rows of the table as it is filtered and sorted. plot: the element of its curve, or null.
- * surroundings: what its commands begin with, where that is more than usual.
+ * surroundings: what its commands begin with, where that is more than usual. trial: what its search
+ * knows of it, or null.
  */
-export function contentOfRun(runs, row, view, plot, surroundings) {
-  const parts = [error(runs, row), neighbours(runs, row, view), plot, commands(runs, row, surroundings),
-    siblings(runs, row)];
+export function contentOfRun(runs, row, view, plot, surroundings, trial) {
+  const parts = [error(runs, row), neighbours(runs, row, view), plot, ...(trial?.sections(!plot) ?? []),
+    commands(runs, row, surroundings, trial), siblings(runs, row)];
   return [
     element("p", { className: "panel-lead" }, statusMark(runs.text("status", row)), lead(runs, row)),
     ...parts.filter(Boolean),
@@ -44,7 +45,7 @@ function neighbours(runs, row, view) {
     link(at - 1, "← previous"), `${count(at + 1)} of ${count(view.length)}`, link(at + 1, "next →"));
 }
 
-function commands(runs, row, surroundings) {
+function commands(runs, row, surroundings, trial) {
   const { environment, command } = surroundings ?? { environment: "", command: "python -m mnist_sweep" };
   const id = quoted(runs.text("run_id", row));
   const made = [];
@@ -55,7 +56,20 @@ function commands(runs, row, surroundings) {
     }
     made.push(["Its curves", `python -m mnist_sweep.report curves ${id}`]);
   }
-  made.push(["What was run", `${command} ${runs.text("overrides", row)}`.trim()]);
+  const own = `${command} ${runs.text("overrides", row)}`.trim();
+  made.push(["What was run", own]);
+  const whole = trial?.whole(own);
+  if (whole) made.push(["To the end", whole]);
+  return commandList(made);
+}
+
+/** The panel of a trial that has no row yet. */
+export function contentOfTrial(trial) {
+  const { again } = trial.told;
+  return [trial.lead(), ...trial.sections(true), again ? commandList([["What is run", again]]) : null].filter(Boolean);
+}
+
+function commandList(made) {
   return element("section", {}, element("h3", {}, "Commands"),
     ...made.flatMap(([what, command]) => [
       element("p", { className: "command-title" }, what), commandBox(command)]));

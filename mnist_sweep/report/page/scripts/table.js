@@ -6,8 +6,10 @@ const ROW_PX = 34; // as --row in colors.css
 const ROWS_AROUND = 12; // drawn above and below what is seen
 
 export class Table {
-  /** sort: the name of the column that orders it at first. open(id) shows a run. */
-  constructor(runs, sort, open) {
+  /** sort: the name of the column that orders it at first. open(id) shows a run. hint(row): what to
+   * say to who points at it. */
+  constructor(runs, sort, open, hint) {
+    this.hint = hint;
     this.runs = runs;
     this.open = open;
     this.grid = byId("grid");
@@ -78,6 +80,25 @@ export class Table {
     this.setView(this.view);
   }
 
+  /** Where the reader is, for `goTo`. */
+  place() {
+    const active = this.view.length ? this.runs.text("run_id", this.view[this.active]) : "";
+    const { scrollTop, scrollLeft } = this.grid;
+    return { sort: this.sort, descending: this.descending, active, scrollTop, scrollLeft };
+  }
+
+  goTo({ sort, descending, active, scrollTop, scrollLeft }) {
+    if (this.runs.byName.has(sort)) {
+      this.sort = sort;
+      this.descending = descending;
+      this.makeHead();
+      this.setView(this.view);
+    }
+    this.active = Math.max(0, this.view.indexOf(this.runs.row(active)));
+    this.drawRows();
+    this.grid.scrollTo(scrollLeft, scrollTop);
+  }
+
   direction(name) {
     if (name !== this.sort) return "none";
     return this.descending ? "descending" : "ascending";
@@ -145,12 +166,14 @@ export class Table {
     made.setAttribute("aria-rowindex", String(at + 2));
     made.setAttribute("aria-selected", String(at === this.active));
     made.style.top = `${at * ROW_PX}px`;
+    const hint = this.hint(row);
     for (const column of this.shown) {
       const text = column.text(row);
       const cell = element("div", { role: "gridcell" });
       if (column.name === "status") cell.append(statusMark(text));
       else cell.textContent = text;
-      if (text.length > 28) cell.title = text;
+      const title = text.length > 28 ? text : hint;
+      if (title) cell.title = title;
       cell.classList.toggle("number", column.isNumber);
       cell.classList.toggle("id", column.name === "run_id");
       made.append(cell);

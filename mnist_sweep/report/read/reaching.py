@@ -4,10 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from omegaconf import DictConfig
 from optuna.study import Study
 
-from mnist_sweep.report.read.study import of_last_command, opened_study
+from mnist_sweep.report.read.study import last_command, objective_names, of_command, opened_study
 from mnist_sweep.search.objectives import Objectives
 from mnist_sweep.search.study.leases import Leases
 
@@ -21,13 +23,23 @@ class Search:
     study: Study
     leases: Leases
     """As one sees them who has none."""
-    n_trials: int | None
-    """That the last command on it wants; None where it left nothing."""
+    command: DictConfig
+    """`hydra.sweeper` of the last one on it; empty where that left nothing."""
+
+    def of_last_command(self, key: str) -> Any:
+        """Of its `hydra.sweeper`; None where it left none."""
+        return of_command(self.command, key)
+
+    @property
+    def n_trials(self) -> int | None:
+        """That the last command wants."""
+        found: int | None = self.of_last_command("n_trials")
+        return found
 
     @property
     def objectives(self) -> Objectives:
         directions = tuple(direction.name.lower() for direction in self.study.directions)
-        names = tuple(self.study.metric_names or ["value"] * len(directions))
+        names = tuple(self.study.metric_names or objective_names(self.study))
         return Objectives(names, directions)  # type: ignore[arg-type]
 
 
@@ -38,6 +50,7 @@ def opened_search(folder: Path, url: str | None, *, to_write: bool = False) -> I
     Raises:
         UserError: there is no study, or it cannot be reached.
     """
-    n_trials, lease_s = (of_last_command(folder, key) for key in ("n_trials", "lease_s"))
-    with opened_study(folder, url, to_write=to_write) as study:
-        yield Search(folder, study, Leases(study, float(lease_s or LEASE_S)), n_trials)
+    command = last_command(folder)
+    lease_s = float(of_command(command, "lease_s") or LEASE_S)
+    with opened_study(folder, url, command, to_write=to_write) as study:
+        yield Search(folder, study, Leases(study, lease_s), command)
