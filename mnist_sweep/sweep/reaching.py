@@ -9,6 +9,7 @@ from optuna.study import Study
 
 from mnist_sweep.report.read.study import of_last_command, opened_study
 from mnist_sweep.search.objectives import Objectives
+from mnist_sweep.search.study.attributes import POINTS
 from mnist_sweep.search.study.leases import Leases
 
 LEASE_S = 60.0
@@ -40,4 +41,6 @@ def opened_search(folder: Path, url: str | None, *, to_write: bool = False) -> I
     """
     n_trials, lease_s = (of_last_command(folder, key) for key in ("n_trials", "lease_s"))
     with opened_study(folder, url, to_write=to_write) as study:
+        if n_trials is None:  # every point of a grid
+            n_trials = study.user_attrs.get(POINTS)
         yield Search(folder, study, Leases(study, float(lease_s or LEASE_S)), n_trials)

@@ -87,11 +87,12 @@ class Space:
         """A point; `value` is asked for each parameter that exists beside those before it."""
         chosen: dict[str, Any] = {}
         for name, distribution in self.distributions.items():
-            if self._exists(name, chosen):
+            if self.exists(name, chosen):
                 chosen[name] = value(name, distribution)
         return chosen
 
-    def _exists(self, name: str, chosen: Mapping[str, Any]) -> bool:
+    def exists(self, name: str, chosen: Mapping[str, Any]) -> bool:
+        """Whether the parameter does beside these values of others."""
         return all(
             parent in chosen and _as_text(chosen[parent]) in map(_as_text, values)
             for parent, values in self.conditions.get(name, {}).items()
@@ -124,7 +125,7 @@ class Space:
                 for point in found
                 for extended in (
                     [{**point, name: value} for value in values]
-                    if self._exists(name, point)
+                    if self.exists(name, point)
                     else [point]
                 )
             ]
@@ -135,17 +136,7 @@ class Space:
         Raises:
             UserError: a parameter is continuous.
         """
-        grid = {}
-        for name, distribution in self.distributions.items():
-            try:
-                grid[name] = list(grid_values(distribution))
-            except ValueError as error:
-                raise UserError(
-                    f"{name}=interval(...) has no end of values for a sampler that tries each of "
-                    f"them: use range(...) with a step, or choice(...), or another "
-                    "hydra/sweeper/sampler"
-                ) from error
-        return grid
+        return {name: list(all_values(name, d)) for name, d in self.distributions.items()}
 
     def size(self) -> int | None:
         """Points, conditions not considered; None if that is no finite number or not known."""
@@ -241,6 +232,21 @@ def _parse(override: str, loader: ConfigLoader | None) -> dict[str, BaseDistribu
     for distribution in varying.values():
         check_ends(override, distribution)
     return varying
+
+
+def all_values(name: str, distribution: BaseDistribution) -> Sequence[Any]:
+    """
+    Raises:
+        UserError: there is no end of them.
+    """
+    try:
+        return grid_values(distribution)
+    except ValueError as error:
+        raise UserError(
+            f"{name}=interval(...) has no end of values for a sampler that tries each of "
+            f"them: use range(...) with a step, or choice(...), or another "
+            "hydra/sweeper/sampler"
+        ) from error
 
 
 def some_values(distribution: BaseDistribution, *, all_of_them: bool = False) -> list[Any]:
