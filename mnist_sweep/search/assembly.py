@@ -111,6 +111,7 @@ def make_controller(
     ledger = Ledger(study, settings.lease_s, settings.rungs)
     objectives = Objectives(settings.objective, settings.direction)
 
+    command = Surroundings.of(cfg).command
     progress = Progress(ledger, objectives, n_trials)
     launcher = str(cfg.hydra.runtime.choices["hydra/launcher"])
     fixed = candidates.space.fixed
@@ -144,9 +145,7 @@ def make_controller(
         rows=rows,
         failures=Failures(settings, n_trials, sweep_dir),
         progress=progress,
-        summary=Summary(
-            progress.console, objectives, sweep_dir, Surroundings.of(cfg).command, swept
-        ),
+        summary=Summary(progress.console, objectives, sweep_dir, command, swept),
     )
     _leave_command(cfg, sweep_dir)
     return controller

@@ -35,6 +35,9 @@ KINDS = {
 MOST_EARLIER = 1000
 """Combinations of values of new parameters of which one may be that of all earlier trials."""
 
+WHOLE = 1e-8
+"""How near to whole a number of steps is."""
+
 Settings = Mapping[str, Any]
 """What the commands on a study have in common, by their keys."""
 
@@ -268,7 +271,7 @@ def holds(distribution: BaseDistribution, value: Any) -> bool:
             steps = 0.0
             if distribution.step is not None:
                 steps = (value - distribution.low) / distribution.step
-            is_whole = abs(steps - round(steps)) < 1e-8
+            is_whole = abs(steps - round(steps)) < WHOLE
             return bool(distribution.low <= value <= distribution.high) and is_whole
     return False
 
@@ -290,9 +293,11 @@ def _with_values(name: str, before: BaseDistribution, values: list[Any]) -> Base
     if any(isinstance(value, bool) or not isinstance(value, int | float) for value in more):
         raise UserError(f"{name}={more[0]}: the study has numbers of it: give such")
     low, high = min(before.low, *more), max(before.high, *more)
-    wider = FloatDistribution(low, high, before.log, before.step)
-    has_all = all(holds(wider, value) for value in (*more, before.low, before.high))
-    return wider if has_all else FloatDistribution(low, high, before.log)
+    stride = before.step
+    if stride is not None:
+        steps = [(value - low) / stride for value in (*more, before.low, before.high)]
+        stride = stride if all(abs(n - round(n)) < WHOLE for n in steps) else None
+    return FloatDistribution(low, high, before.log, stride)
 
 
 def _with_fixed_ones(
