@@ -47,12 +47,17 @@ def sweeper(folder: Path) -> SearchSettings:
     return Parts(folder, space, sampler=GRID, n_trials=None).settings
 
 
+@cache
+def composer() -> Composer:
+    cfg, loader = composed()
+    return Composer(loader, cfg)
+
+
 class Commands:
     """What several commands make of a study, one after another."""
 
     def __init__(self, folder: Path) -> None:
-        cfg, loader = composed()
-        self.composer = Composer(loader, cfg)
+        self.composer = composer()
         self.sweeper = sweeper(folder)
         self.settings: dict[str, Any] | None = None
         self.trials: list[FrozenTrial] = []
@@ -93,7 +98,7 @@ def of_key(key: str) -> Any:
     return st.none() | values
 
 
-@settings(max_examples=30, deadline=None, phases=[Phase.generate])
+@settings(max_examples=20, deadline=None, phases=[Phase.generate])
 @given(commands=st.lists(st.fixed_dictionaries({key: of_key(key) for key in KEYS}), max_size=5))
 def test_a_grid_has_what_its_commands_asked_for_and_nothing_twice(
     commands: list[dict[str, list[Any] | None]], tmp_path_factory: pytest.TempPathFactory
@@ -200,7 +205,7 @@ def test_a_search_refuses(case: str, tmp_path: Path) -> None:
 )
 @settings(max_examples=30, deadline=None, phases=[Phase.generate])
 def test_a_grids_parameter_holds_all_values_it_ever_had(
-    before: list[int], more: list[int], kind: str, tmp_path_factory: pytest.TempPathFactory
+    before: list[int], more: list[int], kind: str
 ) -> None:
     distribution: BaseDistribution = CategoricalDistribution(before)
     if kind == "range":
@@ -208,13 +213,12 @@ def test_a_grids_parameter_holds_all_values_it_ever_had(
     if kind == "floats":
         distribution = FloatDistribution(min(before), min(before) + 6, step=1.5)  # of four steps
     own = Space({"optimizer.lr": CategoricalDistribution(more)}, (), {}, None)
-    composer = Commands(tmp_path_factory.getbasetemp()).composer
     text = {"search of optimizer.lr": f"{distribution} where always"}
-    growth = Grower(own, composer, lambda *_: {}, is_grid=True).grow(text)
+    growth = Grower(own, composer(), lambda *_: {}, is_grid=True).grow(text)
     [now] = growth.now.distributions.values()
     old = before if kind == "choices" else []
     assert all(holds(now, value) for value in [*old, *more])
-    points = grid_points(own, growth.now, composer, 100)
+    points = grid_points(own, growth.now, composer(), 100)
     assert {point["optimizer.lr"] for point in points} == set(more)
     if isinstance(distribution, CategoricalDistribution):
         assert isinstance(now, CategoricalDistribution)
