@@ -12,9 +12,10 @@ from optuna.trial import FrozenTrial
 from tests.books import check_books
 from tests.conftest import TINY, Cli, Done
 from tests.searches import Search, search, wait_until
+from tests.test_search_controllers import database, server_port, shared
 from tests.test_search_parts import Parts, allowed
 
-__all__ = ["allowed", "search"]
+__all__ = ["allowed", "database", "search", "server_port", "shared"]
 
 SMALL = [*TINY, "trainer.limit_train=32", "trainer.epochs=1", "hydra.sweeper.n_jobs=1"]
 NET = "model=ds_cnn_v3_code"
@@ -166,3 +167,17 @@ def test_a_grid_that_is_killed_and_grows_trains_each_point_once(search: Search) 
     completed = search.table().query("status == 'completed'")
     assert len(completed) == 24
     assert not completed.duplicated(["config_hash", "seed"]).any()
+
+
+@pytest.mark.slow
+def test_commands_that_begin_at_once_make_a_grid_grow_once(shared: Search) -> None:
+    shared.arguments = ["sweep=grid", "hydra.sweeper.n_jobs=1", "optimizer=sgd,adamw"]
+    shared.run("seed=0")
+    more = ["optimizer=sgd,adamw,adam", "seed=0,1,2"]
+    shared.arguments = shared.arguments[:2]
+    both = [shared.start(*more), shared.start(*more), shared.start(*more)]
+    assert [command.wait() for command in both] == [0, 0, 0], both
+    check_books(shared, 9)
+    study = shared.study()
+    assert study is not None
+    assert [change["key"] for change in study.user_attrs["changes"]] == ["optimizer", "seed"]
