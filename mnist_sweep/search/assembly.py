@@ -82,14 +82,17 @@ def make_controller(
     layout = Layout(sweep_dir, seeds)
     used = used_by(settings, candidates)
     settle(of_config(used))
-    Rows(Path(base.record.table), Records(name, layout, candidates, code_of(used)))  # it can
+    # What is wrong with the tables is said before there is a study.
+    Rows(Path(base.record.table), Records(name, layout, candidates, code_of(used)))
 
     pruner = make_pruner(settings)
     make_sampler(settings, candidates, 0)  # what is wrong with it is said before there is a study
     check_places(samples, trains_here=workforce.is_here)
     opened = open_to_go_on(name, settings, sweep_dir, candidates)
-    study, storage, candidates = opened.study, opened.storage, opened.candidates
-    used = used_by(settings, candidates)
+    study, storage = opened.study, opened.storage
+    if opened.candidates is not candidates:  # the study has more than this command says
+        candidates = opened.candidates
+        used = used_by(settings, candidates)
     own, code = of_config(used), code_of(used)
     settle(own)
     rows = Rows(Path(base.record.table), Records(name, layout, candidates, code))
