@@ -119,7 +119,7 @@ class SweepProgress(Callback):
             show_rule(console, f"{counts} in {duration(time.time() - self.start)}")
             show_sweep(console, rows, list(self.swept))
         if self.swept and config.hydra.runtime.choices["hydra/sweeper"] == "basic":
-            show_missing(console, rows, self.swept, sys.argv[1:])
+            show_missing(console, rows, self.swept, sys.argv[1:], f"grid_{sweep_dir.name}")
         if rows:
             console.print(f"table    {table.path}", markup=False, soft_wrap=True)
 

@@ -99,7 +99,8 @@ def _check_rows(
     trial: FrozenTrial, rows: pd.DataFrame, replicates: int, objectives: list[str]
 ) -> None:
     """rows: of this trial."""
-    assert rows.seed.is_unique and set(rows.seed) <= {str(seed) for seed in range(replicates)}
+    seeds = [trial.params["seed"]] if "seed" in trial.params else range(replicates)
+    assert rows.seed.is_unique and set(rows.seed) <= {str(seed) for seed in seeds}
     statuses, attrs = set(rows.status), trial.user_attrs
     if attrs.get("status") == "infeasible":
         assert list(rows.status) == ["infeasible"] and set(rows.run_dir) == {""}

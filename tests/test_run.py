@@ -463,13 +463,18 @@ def test_a_grid_that_was_stopped_says_what_never_ran(cli: Cli, tmp_path: Path) -
     (tmp_path / "mine" / "model").mkdir(parents=True)
     (tmp_path / "mine" / "model" / "stopping.yaml").write_text("_target_: mine.Net\nstops: false\n")
     given = ["--config-dir", "mine", *TINY, "model=stopping", "hydra.sweep.dir=sweep"]
-    swept = ["optimizer=sgd,adam", "model.stops=false,true"]
+    swept = ["optimizer=sgd,adam", "model.stops=False,True"]
     done = cli("-m", *given, *swept, MNIST_SWEEP_TARGETS="mine.Net")
     assert done.returncode == 130, done.stdout + done.stderr
     assert list(read_table(tmp_path).status) == ["completed", "interrupted"]
     said = done.stdout[done.stdout.index("never ran") :].splitlines()
     assert said[0] == "never ran (no row): 2 of 4 jobs; each by itself:"
-    commands = [shlex.split(line)[3:] for line in said if line.startswith("python -m mnist_sweep ")]
+    *commands, study = [
+        shlex.split(line)[3:] for line in said if line.startswith("python -m mnist_sweep ")
+    ]
+    assert said[3] == "all 2 of them, as a study, which goes on after Ctrl-C:"
+    assert study[:3] == ["-m", "sweep=grid", "hydra.sweeper.study_name=grid_sweep"]
+    assert study[-2:] == ["optimizer=adam", "model.stops=False,True"]
     assert [command[-2:] for command in commands] == [
         ["optimizer=adam", f"model.stops={stops}"] for stops in (False, True)
     ]

@@ -102,7 +102,8 @@ class Parts:
         )
         self.ledger = Ledger(self.study, self.settings.lease_s, self.settings.rungs)
         self.objectives = Objectives(self.settings.objective, self.settings.direction)
-        self.proposer = Proposer(self.settings, self.ledger, self.candidates, self.n_trials)
+        grid = self.space.points(100) if self.settings.is_grid else None
+        self.proposer = Proposer(self.settings, self.ledger, self.candidates, self.n_trials, grid)
         self.lifecycle = Lifecycle(self.settings, self.objectives, self.ledger, self.rows, None)
         self.recovery = Recovery(self.settings, self.objectives, self.ledger, self.rows)
 

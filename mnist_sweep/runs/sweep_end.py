@@ -1,9 +1,10 @@
 """The end of a `-m` sweep: its runs as a table, seeds taken together, and what never ran."""
 
+import math
 import shlex
 import statistics
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import product
 
 from rich.console import Console
@@ -15,6 +16,8 @@ Row = dict[str, str]
 
 SEED = "seed"
 METRICS = ("val_acc", "test_acc")
+SELECT = "select"
+"""The protocol with a validation set."""
 
 MOST_MISSING = 10
 """Jobs that never ran whose commands are shown."""
@@ -88,9 +91,10 @@ def show_missing(
     rows: Sequence[Row],
     swept: Mapping[str, Sequence[str]],
     arguments: Sequence[str],
+    study: str,
 ) -> None:
     """Says which jobs of a grid left no row, and how to run them. swept: key -> its values;
-    arguments: of the command line."""
+    arguments: of the command line; study: a name for one that goes on with them."""
     done = [_given(row) for row in rows]
     points = [dict(zip(swept, values, strict=True)) for values in product(*swept.values())]
     missing = [point for point in points if not any(_is_of(point, given) for given in done)]
@@ -100,6 +104,7 @@ def show_missing(
     lines += [_command(point, arguments) for point in missing[:MOST_MISSING]]
     if len(missing) > MOST_MISSING:
         lines.append(f"and {len(missing) - MOST_MISSING} more")
+    lines += [_as_study(rows, missing, arguments, study)]
     console.print(Text("\n".join(lines)), soft_wrap=True)
 
 
@@ -109,12 +114,36 @@ def _is_of(point: Mapping[str, str], given: Mapping[str, str]) -> bool:
 
 def _command(point: Mapping[str, str], arguments: Sequence[str]) -> str:
     """What runs it alone: the same command line with one value in the place of each sweep."""
-    kept = [
+    own = [f"{key}={value}" for key, value in point.items()]
+    return f"python -m mnist_sweep {shlex.join([*_kept(point, arguments), *own])}"
+
+
+def _kept(keys: Collection[str], arguments: Sequence[str]) -> list[str]:
+    """Of the command line, what holds for each job."""
+    return [
         argument
         for argument in arguments
         if argument not in MULTIRUN_FLAGS
-        and argument.partition("=")[0] not in point
+        and argument.partition("=")[0] not in keys
         and not argument.startswith("hydra.sweep")
     ]
-    own = [f"{key}={value}" for key, value in point.items()]
-    return f"python -m mnist_sweep {shlex.join([*kept, *own])}"
+
+
+def _as_study(
+    rows: Sequence[Row],
+    missing: Sequence[Mapping[str, str]],
+    arguments: Sequence[str],
+    study: str,
+) -> str:
+    """The smallest grid that has all of the missing ones, as a study, which can be stopped."""
+    values = {key: list(dict.fromkeys(point[key] for point in missing)) for key in missing[0]}
+    kept = [a for a in _kept(values, arguments) if not a.startswith("sweep=")]
+    objective = []
+    if any(row.get("protocol", SELECT) != SELECT for row in rows):  # no validation set
+        objective = ["hydra.sweeper.objective=num_params", "hydra.sweeper.direction=minimize"]
+    own = [f"{key}={','.join(found)}" for key, found in values.items()]
+    words = ["sweep=grid", f"hydra.sweeper.study_name={study}", *objective, *kept, *own]
+    again = math.prod(map(len, values.values())) - len(missing)
+    which = f", {again} that ran among them" if again else ""
+    what = f"all {len(missing)} of them{which}, as a study, which goes on after Ctrl-C:"
+    return f"{what}\npython -m mnist_sweep -m {shlex.join(words)}"

@@ -11,11 +11,10 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_sweep.data import find
-from mnist_sweep.paths import RESULTS_TABLE, SWEEP_CONFIG
+from mnist_sweep.paths import SWEEP_CONFIG
 from mnist_sweep.runs.console import warn
 from mnist_sweep.runs.provenance import code_of
 from mnist_sweep.runs.surroundings import Surroundings
-from mnist_sweep.runs.table import last_trials
 from mnist_sweep.search.checks import check_sweep, doubts
 from mnist_sweep.search.classes import construct
 from mnist_sweep.search.controller import Controller
@@ -24,22 +23,23 @@ from mnist_sweep.search.display.summary import Summary
 from mnist_sweep.search.engines.engine import make_engine
 from mnist_sweep.search.engines.job import SweepContext
 from mnist_sweep.search.failures import Failures
+from mnist_sweep.search.growing import open_to_go_on, used_by
 from mnist_sweep.search.objectives import Objectives
 from mnist_sweep.search.points.candidate import Candidates
 from mnist_sweep.search.points.composer import Composer
 from mnist_sweep.search.points.fitting import Fitter
+from mnist_sweep.search.points.grid import MOST_POINTS, Point, in_order, number_in_all
+from mnist_sweep.search.points.growth import grid_points
 from mnist_sweep.search.points.proposing import Proposer
 from mnist_sweep.search.points.sampler import make_sampler, number_of_trials
 from mnist_sweep.search.points.space import Space, make_space
 from mnist_sweep.search.points.validity import check_places
 from mnist_sweep.search.points.wording import bare_key
 from mnist_sweep.search.settings import SearchSettings
+from mnist_sweep.search.study.attributes import POINTS
 from mnist_sweep.search.study.lasting import LastingStorage, Patience
 from mnist_sweep.search.study.ledger import Ledger
-from mnist_sweep.search.study.opening import in_common, open_study
 from mnist_sweep.search.study.origin import Origin, note_origin
-from mnist_sweep.search.study.storage import open_storage
-from mnist_sweep.search.study.wholeness import check_whole
 from mnist_sweep.search.trials.layout import Layout
 from mnist_sweep.search.trials.lifecycle import Lifecycle
 from mnist_sweep.search.trials.pruning import make_pruner
@@ -81,33 +81,45 @@ def make_controller(
     name = settings.study_name or os.path.relpath(sweep_dir)
     seeds = tuple(base.seed + n for n in range(num_seeds(settings)))
     layout = Layout(sweep_dir, seeds)
-    space_maker = {"_target_": settings.custom_search_space or ""}
-    used = [space_maker, settings.sampler, candidates.base, *samples]
-    own, code = of_config(used), code_of(used)
-    settle(own)
-    rows = Rows(Path(base.record.table), Records(name, layout, candidates, code))
+    used = used_by(settings, candidates)
+    settle(of_config(used))
+    # What is wrong with the tables is said before there is a study.
+    Rows(Path(base.record.table), Records(name, layout, candidates, code_of(used)))
 
     pruner = make_pruner(settings)
     make_sampler(settings, candidates, 0)  # what is wrong with it is said before there is a study
     check_places(samples, trains_here=workforce.is_here)
-    shared = in_common(settings, candidates.base, space.describe())
-    last_recorded = last_trials(sweep_dir / RESULTS_TABLE).get(name, -1)
-    storage = open_storage(settings.storage, sweep_dir)
-    study = open_study(name, storage, settings, shared)
-    check_whole(study, last_recorded)
+    opened = open_to_go_on(name, settings, sweep_dir, candidates)
+    study, storage = opened.study, opened.storage
+    if opened.candidates is not candidates:  # the study has more than this command says
+        candidates = opened.candidates
+        used = used_by(settings, candidates)
+    own, code = of_config(used), code_of(used)
+    settle(own)
+    rows = Rows(Path(base.record.table), Records(name, layout, candidates, code))
     if not study.get_trials(deepcopy=False):
         layout.check_own(name)
     origin = Origin.of(code, candidates.choices())
     doubt_of_origin = note_origin(study, origin, mixed=settings.mixed_code)
+    grid: list[Point] | None = None
+    swept: tuple[str, ...] = ()
+    if settings.is_grid:
+        points = grid_points(space, candidates.space, composer, MOST_POINTS)
+        grid = in_order(points, settings, candidates)
+        n_trials = number_in_all(settings, grid, study.get_trials(deepcopy=False))
+        study.set_user_attr(POINTS, n_trials)
+        swept = tuple(map(bare_key, candidates.space.distributions))
     study.sampler = make_sampler(settings, candidates, len(study.get_trials(deepcopy=False)))
     if pruner is not None:
         study.pruner = pruner
     ledger = Ledger(study, settings.lease_s, settings.rungs)
     objectives = Objectives(settings.objective, settings.direction)
 
+    command = Surroundings.of(cfg).command
     progress = Progress(ledger, objectives, n_trials)
     launcher = str(cfg.hydra.runtime.choices["hydra/launcher"])
-    sweep = SweepContext(context, cfg, own, space.fixed, find(base.data))
+    fixed = candidates.space.fixed
+    sweep = SweepContext(context, cfg, own, fixed, find(base.data))
     engine = make_engine(workforce.size, sweep, launcher, settings.lease_s, device, progress.note)
     threads = engine.threads if base.trainer.threads == "auto" else None
     if workforce.size == 0:
@@ -117,7 +129,7 @@ def make_controller(
         warn(progress.console, "is this meant?", doubt)
     if doubt_of_origin is not None:
         warn(progress.console, "mixed", doubt_of_origin)
-    if n_trials < settings.n_trials:
+    if grid is None and settings.n_trials is not None and n_trials < settings.n_trials:
         progress.note(
             f"space   {n_trials} points in all, so no more trials, for all that "
             f"hydra.sweeper.n_trials={settings.n_trials}"
@@ -131,13 +143,13 @@ def make_controller(
         engine=engine,
         patience=patience,
         ledger=ledger,
-        proposer=Proposer(settings, ledger, candidates, n_trials),
+        proposer=Proposer(settings, ledger, candidates, n_trials, grid),
         lifecycle=Lifecycle(settings, objectives, ledger, rows, threads),
         recovery=Recovery(settings, objectives, ledger, rows),
         rows=rows,
         failures=Failures(settings, n_trials, sweep_dir),
         progress=progress,
-        summary=Summary(progress.console, objectives, sweep_dir, Surroundings.of(cfg).command),
+        summary=Summary(progress.console, objectives, sweep_dir, command, swept),
     )
     _leave_command(cfg, sweep_dir)
     return controller

@@ -55,10 +55,16 @@ def check_sweep(
                 f"objective={by_val[0]} is not measured: use protocol=select"
             )
     searched = set(map(bare_key, candidates.space.distributions))
-    if "seed" in searched:
+    if "seed" in searched and not settings.is_grid:
         raise UserError(
             "seed is no parameter to search: a search that tunes it picks luck; "
-            "hydra.sweeper.replicates trains each configuration with several"
+            "hydra.sweeper.replicates trains each configuration with several, and "
+            "hydra/sweeper/sampler=grid each point"
+        )
+    if "seed" in searched and settings.replicates != 1:
+        raise UserError(
+            f"hydra.sweeper.replicates={settings.replicates}: trains each point with several seeds "
+            "already; leave it out, or do not sweep seed"
         )
     if settings.rungs and "trainer.epochs" in searched:
         raise UserError(

@@ -212,7 +212,7 @@ class Controller:
         return limit is not None and time.monotonic() - self.start > 60 * limit
 
     def _is_done(self) -> bool:
-        if self.interrupts.is_stopping or self._is_late or self.ledger.is_over(self.n_trials):
+        if self.interrupts.is_stopping or self._is_late or self.proposer.is_over:
             return True
         return self.proposer.is_exhausted and not self.ledger.has_open()
 

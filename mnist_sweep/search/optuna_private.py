@@ -17,7 +17,7 @@ from optuna.pruners import (
     SuccessiveHalvingPruner,
     ThresholdPruner,
 )
-from optuna.samplers import GridSampler, TPESampler
+from optuna.samplers import TPESampler
 from optuna.samplers._tpe.sampler import (
     _split_trials,
     default_gamma,
@@ -30,8 +30,6 @@ from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 # Attributes that Optuna itself gives a trial.
-GRID_ID = "grid_id"
-SEARCH_SPACE = "search_space"
 FIXED_PARAMS = "fixed_params"
 COMPLETED_RUNG = "completed_rung_"
 """And the rung's number, from 0: the value there."""
@@ -117,6 +115,7 @@ class CachedDatabase(_CachedStorage):
 
     def __init__(self, database: RDBStorage) -> None:
         super().__init__(database)
+        self.engine = database.engine
         self.known: defaultdict[int, _Known] = defaultdict(_Known)
 
     def get_all_trials(
@@ -210,38 +209,15 @@ def set_user_attr(study: Study, trial: Trial | FrozenTrial, name: str, value: An
     study._storage.set_trial_user_attr(trial._trial_id, name, value)
 
 
-def set_grid_id(study: Study, trial: FrozenTrial, grid_id: int) -> None:
-    """Lets a grid's trial be another of the grid's points."""
-    study._storage.set_trial_system_attr(trial._trial_id, GRID_ID, grid_id)
-
-
-def grid_point(sampler: GridSampler, grid_id: int) -> dict[str, Any]:
-    """Parameter -> its value."""
-    return dict(zip(sampler._param_names, sampler._all_grids[grid_id], strict=True))
-
-
-def grid_size(sampler: GridSampler) -> int:
-    return len(sampler._all_grids)
-
-
-def unvisited(sampler: GridSampler, study: Study) -> set[int]:
-    """Grid ids that no trial has begun; when all are begun, those that none has finished."""
-    return set(sampler._get_unvisited_grid_ids(study))
-
-
 def is_given(trial: FrozenTrial) -> bool:
     """Whether the trial's point was settled before a sampler was asked."""
-    return not trial.system_attrs.keys().isdisjoint({GRID_ID, FIXED_PARAMS})
+    return FIXED_PARAMS in trial.system_attrs
 
 
 def given_point(trial: FrozenTrial) -> dict[str, Any]:
     """System attributes with which a new trial gets the point of this one."""
     params: Mapping[str, Any] = trial.system_attrs.get(FIXED_PARAMS, trial.params)
-    fixed = {FIXED_PARAMS: params} if params else {}
-    grid = {
-        key: trial.system_attrs[key] for key in (GRID_ID, SEARCH_SPACE) if key in trial.system_attrs
-    }
-    return {**fixed, **grid}
+    return {FIXED_PARAMS: params} if params else {}
 
 
 def says_ended_before(error: ValueError) -> bool:

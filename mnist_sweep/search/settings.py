@@ -69,8 +69,9 @@ class SearchSettings(Schema):
     objective: Annotated[tuple[ObjectiveName, ...], Field(min_length=1)]
     direction: tuple[Direction, ...]
     """`maximize` or `minimize`, for each objective."""
-    n_trials: Annotated[Count, NotIn.STUDY]
-    """Finished trials (completed or pruned) that the study is to have in all."""
+    n_trials: Annotated[Count | None, NotIn.STUDY]
+    """Finished trials (completed or pruned) that the study is to have in all; null is every point
+    of a grid, or of another space that can be listed."""
     n_jobs: Annotated[CountFromZero | Literal["auto"], NotIn.STUDY]
     """Workers to start; auto is one a core, and no more than trials. 0: only such as join by
     `python -m mnist_sweep.sweep join`."""
@@ -187,6 +188,11 @@ class SearchSettings(Schema):
             raise ValueError(
                 f"hydra.sweeper.objective={self.objective[0]} is not measured every epoch, so "
                 "there is nothing to prune by: use hydra/sweeper/pruner=none"
+            )
+        if self.is_grid and self.custom_search_space is not None:
+            raise ValueError(
+                f"hydra.sweeper.custom_search_space={self.custom_search_space} does not go with a "
+                "grid, whose points are known before: use hydra/sweeper/sampler=brute_force"
             )
         if self.budget == "fit" and not self.fit:
             raise ValueError(

@@ -1,6 +1,7 @@
 """Shows how far a search is, who works on it, and what runs."""
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import fmean
 
@@ -15,7 +16,13 @@ from mnist_sweep.runs.history import read_history
 from mnist_sweep.runs.so_far import SoFar
 from mnist_sweep.search.display.notation import over_seeds, short_params
 from mnist_sweep.search.objectives import format_value
-from mnist_sweep.search.study.attributes import CONTROLLER, STATUS, is_finished, is_rejected
+from mnist_sweep.search.study.attributes import (
+    CHANGES,
+    CONTROLLER,
+    STATUS,
+    is_finished,
+    is_rejected,
+)
 
 
 def show_status(search: Search) -> None:
@@ -28,6 +35,7 @@ def show_status(search: Search) -> None:
     ]
     if left := _time_left(search, trials):
         lines.append(("left", left))
+    lines += [("grown", text) for text in _changes(search)]
     for name, text in lines:
         console.print(Text(f"{name:<8}{text}"), soft_wrap=True)
     running = [trial for trial in trials if trial.state == TrialState.RUNNING]
@@ -46,6 +54,12 @@ def show_status(search: Search) -> None:
         for trial in running:
             table.add_row(*_progress(search.folder / str(trial.number), trial))
         console.print(table)
+
+
+def _changes(search: Search) -> Iterator[str]:
+    """What was searched before, and what is searched since."""
+    for change in search.study.user_attrs.get(CHANGES, []):
+        yield f"{change['when'][:16]} {change['key']}: {change['from']} -> {change['to']}"
 
 
 def _counts(search: Search, trials: list[FrozenTrial]) -> str:

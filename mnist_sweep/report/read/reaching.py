@@ -11,6 +11,7 @@ from optuna.study import Study
 
 from mnist_sweep.report.read.study import last_command, objective_names, of_command, opened_study
 from mnist_sweep.search.objectives import Objectives
+from mnist_sweep.search.study.attributes import POINTS
 from mnist_sweep.search.study.leases import Leases
 
 LEASE_S = 60.0
@@ -34,7 +35,7 @@ class Search:
     def n_trials(self) -> int | None:
         """That the last command wants."""
         found: int | None = self.of_last_command("n_trials")
-        return found
+        return self.study.user_attrs.get(POINTS) if found is None else found  # of a grid
 
     @property
     def objectives(self) -> Objectives:

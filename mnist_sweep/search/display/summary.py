@@ -12,6 +12,8 @@ from mnist_sweep.hydra_private import as_yaml
 from mnist_sweep.intervals import interval
 from mnist_sweep.paths import BEST_TRIALS, RESULTS_TABLE
 from mnist_sweep.runs.console import duration, show_rule
+from mnist_sweep.runs.sweep_end import show_sweep
+from mnist_sweep.runs.table import ResultsTable
 from mnist_sweep.search.display.front import front_lines
 from mnist_sweep.search.display.notation import again, over_seeds, short_params
 from mnist_sweep.search.objectives import Objectives, format_value
@@ -25,16 +27,26 @@ from mnist_sweep.search.study.attributes import (
 )
 from mnist_sweep.writing import write_whole
 
+SHOWN = ("completed", "pruned", "failed", "diverged", "infeasible")
+"""Statuses of the rows of a grid's table; one that was interrupted was tried again."""
+
 
 class Summary:
     def __init__(
-        self, console: Console, objectives: Objectives, sweep_dir: Path, command: str
+        self,
+        console: Console,
+        objectives: Objectives,
+        sweep_dir: Path,
+        command: str,
+        swept: Sequence[str] = (),
     ) -> None:
-        """command: of a run in the search's surroundings, its overrides left out."""
+        """command: of a run in the search's surroundings, its overrides left out. swept: keys of a
+        grid, whose runs are shown."""
         self.console = console
         self.objectives = objectives
         self.sweep_dir = sweep_dir
         self.command = command
+        self.swept = swept
 
     def show(self, trials: Sequence[FrozenTrial], seconds: float) -> None:
         """The best trial, or the front, and where everything lies; writes the former to a file."""
@@ -48,6 +60,9 @@ class Summary:
             f"{completed} completed, {pruned} pruned, {rejected} rejected, "
             f"{failed} failed in {duration(seconds)}",
         )
+        if self.swept:
+            rows = ResultsTable(self.sweep_dir / RESULTS_TABLE).rows()
+            show_sweep(self.console, [r for r in rows if r["status"] in SHOWN], self.swept)
         best = self.objectives.front(trials)
         if not best:
             self._note("no trial was completed, so there is no best one")

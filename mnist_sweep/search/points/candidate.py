@@ -73,6 +73,11 @@ class Candidates:
         """Configuration of a net -> its costs. To make and profile a net is most of what a point
         takes, and many searches leave the net as it is."""
 
+    def over(self, space: Space) -> "Candidates":
+        """The same of another space."""
+        fitter = self.fitter and self.fitter.over(space)
+        return Candidates(self.composer, space, fitter)
+
     def make(self, params: Mapping[str, Any]) -> Candidate:
         """
         Raises:

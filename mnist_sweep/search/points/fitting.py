@@ -30,6 +30,10 @@ class Fitter:
         self.fit = fit
         self.rest = rest
 
+    def over(self, space: Space) -> "Fitter":
+        """The same of another space."""
+        return Fitter(self.composer, space, self.fit, self.rest)
+
     def widths(self, params: Mapping[str, Any]) -> list[str]:
         """The parameters to scale."""
         return _matching(params, self.fit)

@@ -1,61 +1,52 @@
-"""A grid whose longest trials come first, so that no worker is left alone with one at the end."""
+"""The points of a grid, in the order in which they are trained."""
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Sequence
+from random import Random
 from typing import Any
 
-from optuna.samplers import GridSampler
-from optuna.study import Study
 from optuna.trial import FrozenTrial
 
-from mnist_sweep.search.optuna_private import (
-    grid_point,
-    grid_size,
-    is_given,
-    set_grid_id,
-    unvisited,
-)
 from mnist_sweep.search.points.candidate import Candidate, Candidates
+from mnist_sweep.search.points.untried import by_key, point_key
+from mnist_sweep.search.settings import SearchSettings
+from mnist_sweep.search.study.attributes import is_finished
+
+MOST_POINTS = 100_000
 
 MOST_ORDERED = 1000
 """Points; the nets of so many are counted in some seconds."""
 
+Point = dict[str, Any]
+"""Parameter -> its value."""
 
-class LongestFirst(GridSampler):
-    """Optuna's grid, whose n-th trial is the n-th longest of its points.
 
-    Started longest first, two workers that share a grid end at nearly the same time (Graham 1969).
-    Which point has which number is as in `GridSampler`, so that a study that one of the two began
-    can be gone on with by the other.
-    """
+def is_whole(settings: SearchSettings, points: Sequence[Point]) -> bool:
+    """Whether a command wants all of them, however many others its study has."""
+    return settings.n_trials is None or len(points) <= settings.n_trials
 
-    def __init__(
-        self, grid: Mapping[str, Sequence[Any]], candidates: Candidates, seed: int | None
-    ) -> None:
-        super().__init__(grid, seed)
-        self.candidates = candidates
 
-    @cached_property
-    def order(self) -> list[int]:
-        """Numbers of the grid's points, the longest first."""
+def in_order(points: list[Point], settings: SearchSettings, candidates: Candidates) -> list[Point]:
+    """The longest first where each one's length is known and all are run, so that no worker is left
+    alone with one at the end (Graham 1969). Of a part of a grid the long ones would be no fair
+    sample: they are shuffled, by the sampler's seed."""
+    ends_early = settings.pruner is not None or settings.rungs is not None
+    if is_whole(settings, points) and not ends_early and len(points) <= MOST_ORDERED:
+        return sorted(points, key=lambda point: _length(candidates.make(point)), reverse=True)
+    shuffled = list(points)
+    Random(settings.sampler.get("seed") or 0).shuffle(shuffled)
+    return shuffled
 
-        def length(number: int) -> float:
-            point = grid_point(self, number)
-            existing = self.candidates.space.choose(lambda name, _: point[name])
-            return _length(self.candidates.make(existing))
 
-        return sorted(range(grid_size(self)), key=length, reverse=True)
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        given = is_given(trial)
-        left = unvisited(self, study)
-        super().before_trial(study, trial)
-        if given or trial.number >= len(self.order):
-            return
-        # Its own place in the order is no other controller's; it is taken where the study was begun
-        # in another order.
-        places = [self.order[trial.number], *self.order]
-        set_grid_id(study, trial, next((n for n in places if n in left), places[0]))
+def number_in_all(
+    settings: SearchSettings, points: Sequence[Point], trials: Sequence[FrozenTrial]
+) -> int:
+    """Finished trials that the study is to have: of a whole grid its points, and what there is of
+    other ones."""
+    if not is_whole(settings, points):
+        return settings.n_trials or 0
+    own = set(by_key(points))
+    others = sum(is_finished(trial) and point_key(trial.params) not in own for trial in trials)
+    return len(points) + others
 
 
 def _length(candidate: Candidate) -> float:

@@ -1,5 +1,6 @@
 """Which point a search tries next, and whether it is to be trained."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any
@@ -8,8 +9,10 @@ from optuna.samplers import BaseSampler, PartialFixedSampler, RandomSampler
 from optuna.trial import Trial
 
 from mnist_sweep.errors import UserError
+from mnist_sweep.search.optuna_private import is_given
 from mnist_sweep.search.points.candidate import Candidate, Candidates
-from mnist_sweep.search.points.untried import Untried, listed
+from mnist_sweep.search.points.grid import Point, is_whole
+from mnist_sweep.search.points.untried import Untried, by_key, listed
 from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.attributes import RETRY_OF
 from mnist_sweep.search.study.ledger import Ledger
@@ -49,19 +52,29 @@ class Proposer:
     """Has the study's sampler choose points, one after another."""
 
     def __init__(
-        self, settings: SearchSettings, ledger: Ledger, candidates: Candidates, n_trials: int
+        self,
+        settings: SearchSettings,
+        ledger: Ledger,
+        candidates: Candidates,
+        n_trials: int,
+        grid: Sequence[Point] | None = None,
     ) -> None:
+        """n_trials: finished ones that the study is to have. grid: the points that this command
+        wants of it, in their order."""
         self.settings = settings
         self.ledger = ledger
         self.study = ledger.study
         self.candidates = candidates
         self.space = candidates.space
         self.n_trials = n_trials
+        self.grid = None if grid is None else Untried(by_key(grid), ledger)
+        self.limit = None if grid is not None and is_whole(settings, grid) else n_trials
+        """None: as many as the grid has points, for other commands on the study may want others."""
         self.refused_in_a_row = 0
         """Proposals, rejected or repeated."""
         self.repeats_in_a_row = 0
         points = listed(self.space, settings)
-        self.untried = None if points is None else Untried(points, ledger)
+        self.untried = self.grid if points is None else Untried(points, ledger)
         """None where the space is not small."""
         self.smallest: int | None = None
         """Parameters of the smallest net that was over budget."""
@@ -74,21 +87,33 @@ class Proposer:
         """
         if self.is_exhausted and not self.ledger.has_waiting():
             return None
-        trial = self.ledger.claim(self.n_trials)
+        if self.grid is not None and not self.ledger.has_waiting() and self.grid.place() is None:
+            return None
+        trial = self.ledger.claim(self.limit)
         if trial is None:
             return None
-        params = self._sample(trial)
         is_retry = RETRY_OF in trial.user_attrs
+        params = self._sample(trial)
+        if params is None:
+            self._step_back(trial, "another controller began the last point")
+            return None
         if self.untried is not None and not is_retry and not self.untried.has(params):
             return self._repeat(trial, "the point was tried before")
         candidate = self.candidates.make(params)
         if candidate.reason is not None:
             return self._reject(trial, candidate, candidate.reason)
+        if self.grid is not None and (others := self.grid.others_at(params, trial.number)):
+            self._step_back(trial, f"trial {others[0]} began the point at the same time")
+            return None
         same = self.ledger.known().get(candidate.key) if self.settings.skip_repeats else None
         if same is not None:
             return self._repeat(trial, f"trial {same} is the same configuration")
         self.refused_in_a_row = self.repeats_in_a_row = 0
         return Accepted(trial, candidate)
+
+    def _step_back(self, trial: Trial, reason: str) -> None:
+        """Leaves the point to another controller; if that does, too, it is open again."""
+        self.ledger.fail(trial, "surplus", reason)
 
     def _repeat(self, trial: Trial, reason: str) -> Repeated:
         self.ledger.fail(trial, "duplicate", reason)
@@ -103,9 +128,15 @@ class Proposer:
             self.smallest = min(self.smallest or candidate.num_params, candidate.num_params)
         return Rejected(trial.number, candidate, reason)
 
-    def _sample(self, trial: Trial) -> dict[str, Any]:
+    def _sample(self, trial: Trial) -> dict[str, Any] | None:
+        """None if it was to be a grid's next point, and there is none."""
         sampler = self.study.sampler
-        if self.is_stuck:
+        if self.grid is not None and not is_given(self.ledger.trials()[trial.number]):
+            point = self.grid.place(trial.number)
+            if point is None:
+                return None
+            self.study.sampler = PartialFixedSampler(point, sampler)
+        elif self.is_stuck:
             self.study.sampler = self._other_sampler(trial.number)
         try:
             return self.space.suggest(trial, self.candidates.base)
@@ -117,6 +148,11 @@ class Proposer:
         left = None if self.untried is None else self.untried.points()
         anywhere = RandomSampler(seed=seed)
         return PartialFixedSampler(Random(seed).choice(left), anywhere) if left else anywhere
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the study has as many trials as it is to have."""
+        return self.limit is not None and self.ledger.is_over(self.limit)
 
     @property
     def is_stuck(self) -> bool:

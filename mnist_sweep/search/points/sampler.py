@@ -1,13 +1,11 @@
 """What proposes points: a sampler of Optuna's."""
 
-import math
-
-from optuna.samplers import BaseSampler, TPESampler
+from optuna.samplers import BaseSampler, RandomSampler, TPESampler
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.search.classes import OPTUNA_CLASSES, construct
 from mnist_sweep.search.points.candidate import Candidates
-from mnist_sweep.search.points.grid import MOST_ORDERED, LongestFirst
+from mnist_sweep.search.points.grid import MOST_POINTS
 from mnist_sweep.search.points.long_study import LongStudyTPE
 from mnist_sweep.search.points.space import Space
 from mnist_sweep.search.points.untried import listed
@@ -15,15 +13,23 @@ from mnist_sweep.search.settings import SearchSettings
 
 
 def number_of_trials(settings: SearchSettings, space: Space) -> int:
-    """`n_trials`, or fewer where there are no more points than that."""
+    """`n_trials`, or fewer where there are no more points than that.
+
+    Raises:
+        UserError: all points are wanted, and there is no end of them.
+    """
     size = None
-    if settings.is_grid:
-        size = _grid_size(space)
-    elif settings.tries_every_point:
-        size = space.size()
-    elif (points := listed(space, settings)) is not None:
-        size = len(points)
-    return settings.n_trials if size is None else min(size, settings.n_trials)
+    if settings.tries_every_point:
+        points = space.points(MOST_POINTS) if settings.is_grid else None
+        size = space.size() if points is None else len(points)
+    elif (listed_points := listed(space, settings)) is not None:
+        size = len(listed_points)
+    if settings.n_trials is None and size is None:
+        raise UserError(
+            "hydra.sweeper.n_trials=null: asks for every point of a space that has no end of them, "
+            "or more than can be listed: give a number, or use hydra/sweeper/sampler=grid"
+        )
+    return min(n for n in (size, settings.n_trials) if n is not None)
 
 
 def make_sampler(settings: SearchSettings, candidates: Candidates, offset: int) -> BaseSampler:
@@ -37,26 +43,10 @@ def make_sampler(settings: SearchSettings, candidates: Candidates, offset: int) 
         config["seed"] += offset
     sampler = construct(config, "hydra.sweeper.sampler", OPTUNA_CLASSES)
     if settings.is_grid:
-        points = candidates.space.grid()
-        if _can_be_ordered(settings, candidates.space):
-            sampler = LongestFirst(points, candidates, config.get("seed"))
-        else:
-            sampler = sampler(points)
+        return RandomSampler()  # is not asked: of a grid, each trial is given its point
     if not isinstance(sampler, BaseSampler):
         raise UserError(
             f"hydra.sweeper.sampler._target_={config.get('_target_')} is no sampler of "
             "Optuna's: use one of hydra/sweeper/sampler's choices"
         )
     return LongStudyTPE(sampler) if isinstance(sampler, TPESampler) else sampler
-
-
-def _can_be_ordered(settings: SearchSettings, space: Space) -> bool:
-    """Whether each trial's length is known and all are run: of a part of the grid the long ones
-    would be no fair sample, and a trial that may end early has no known length."""
-    size = _grid_size(space)
-    is_whole = size <= settings.n_trials and settings.pruner is None and settings.rungs is None
-    return is_whole and space.extender is None and size <= MOST_ORDERED
-
-
-def _grid_size(space: Space) -> int:
-    return math.prod(map(len, space.grid().values()))

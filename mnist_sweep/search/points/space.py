@@ -79,7 +79,7 @@ class Space:
         self.grid()
         for trial in self._probed(config):
             for name, distribution in trial.distributions.items():
-                _values(name, distribution)
+                all_values(name, distribution)
 
     def _probed(self, config: Mapping[str, Any]) -> list[FrozenTrial]:
         if self.extender is None:
@@ -102,11 +102,12 @@ class Space:
         """A point; `value` is asked for each parameter that exists beside those before it."""
         chosen: dict[str, Any] = {}
         for name, distribution in self.distributions.items():
-            if self._exists(name, chosen):
+            if self.exists(name, chosen):
                 chosen[name] = value(name, distribution)
         return chosen
 
-    def _exists(self, name: str, chosen: Mapping[str, Any]) -> bool:
+    def exists(self, name: str, chosen: Mapping[str, Any]) -> bool:
+        """Whether the parameter does beside these values of others."""
         return all(
             parent in chosen and _as_text(chosen[parent]) in map(_as_text, values)
             for parent, values in self.conditions.get(name, {}).items()
@@ -139,7 +140,7 @@ class Space:
                 for point in found
                 for extended in (
                     [{**point, name: value} for value in values]
-                    if self._exists(name, point)
+                    if self.exists(name, point)
                     else [point]
                 )
             ]
@@ -150,7 +151,7 @@ class Space:
         Raises:
             UserError: a parameter is continuous.
         """
-        return {name: _values(name, d) for name, d in self.distributions.items()}
+        return {name: list(all_values(name, d)) for name, d in self.distributions.items()}
 
     def size(self) -> int | None:
         """Points, conditions not considered; None if that is no finite number or not known."""
@@ -248,6 +249,21 @@ def _parse(override: str, loader: ConfigLoader | None) -> dict[str, BaseDistribu
     return varying
 
 
+def all_values(name: str, distribution: BaseDistribution) -> Sequence[Any]:
+    """
+    Raises:
+        UserError: there is no end of them.
+    """
+    try:
+        return grid_values(distribution)
+    except ValueError as error:
+        raise UserError(
+            f"{name}=interval(...) has no end of values for a sampler that tries each of "
+            f"them: use range(...) with a step, or choice(...), or another "
+            "hydra/sweeper/sampler"
+        ) from error
+
+
 def some_values(distribution: BaseDistribution, *, all_of_them: bool = False) -> list[Any]:
     """Choices, all or a few of them; of a range its ends; of an interval a number that is as
     likely to be whole as any other there, and numbers near its ends, which themselves may be out of
@@ -261,20 +277,6 @@ def some_values(distribution: BaseDistribution, *, all_of_them: bool = False) ->
             return [distribution.low + span * share for share in (1 / GOLDEN, 0.001, 0.999)]
         case _:
             return [getattr(distribution, "low", None), getattr(distribution, "high", None)]
-
-
-def _values(name: str, distribution: BaseDistribution) -> list[Any]:
-    """
-    Raises:
-        UserError: it is continuous.
-    """
-    try:
-        return list(grid_values(distribution))
-    except ValueError as error:
-        raise UserError(
-            f"{name}=interval(...) has no end of values for a sampler that tries each of them: use "
-            "range(...) with a step, or choice(...), or another hydra/sweeper/sampler"
-        ) from error
 
 
 def _without_impossible(

@@ -1,13 +1,14 @@
 """What is left of a small space, so that a search of it ends when its last point is tried."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 
+from mnist_sweep.search.optuna_private import look_anew
 from mnist_sweep.search.points.space import Space
 from mnist_sweep.search.settings import SearchSettings
-from mnist_sweep.search.study.attributes import STATUS, is_finished
+from mnist_sweep.search.study.attributes import CONFIG, STATUS, is_finished
 from mnist_sweep.search.study.ledger import OPEN, Ledger
 
 MOST_LISTED = 10_000
@@ -28,7 +29,7 @@ class Untried:
 
     def __init__(self, points: Mapping[Key, dict[str, Any]], ledger: Ledger) -> None:
         self.left = dict(points)
-        self.size = len(points)
+        self.all = frozenset(points)
         self.ledger = ledger
         self.first = len(ledger.trials())
         """Number of this command's first trial."""
@@ -39,6 +40,10 @@ class Untried:
         return list(self._left().values())
 
     @property
+    def size(self) -> int:
+        return len(self.all)
+
+    @property
     def is_empty(self) -> bool:
         return not self._left()
 
@@ -46,6 +51,29 @@ class Untried:
         """Whether the point has not been tried by a trial that has ended."""
         self._take_off()
         return point_key(params) in self.left
+
+    def place(self, number: int | None = None) -> dict[str, Any] | None:
+        """The first point that is left for the trial of this number, or for the next one; None if
+        there is none. Trials with lower numbers whose points are not yet to be seen, as another
+        controller has just begun them, come first."""
+        left = list(self._left().values())
+        before = sum(
+            not self._shows(trial)
+            for trial in self.ledger.count().of_state(TrialState.RUNNING)
+            if number is None or trial.number < number
+        )
+        return left[before] if before < len(left) else None
+
+    def others_at(self, params: Mapping[str, Any], number: int) -> list[int]:
+        """Trials that run at this point, but for the one of this number."""
+        look_anew(self.ledger.study)
+        key = point_key(params)
+        running = self.ledger.count().of_state(TrialState.RUNNING)
+        return [t.number for t in running if t.number != number and point_key(t.params) == key]
+
+    def _shows(self, trial: FrozenTrial) -> bool:
+        """Whether it has all of its point: it is one of these, or its training is decided."""
+        return CONFIG in trial.user_attrs or point_key(trial.params) in self.all
 
     def _left(self) -> dict[Key, dict[str, Any]]:
         """Without those that are being tried."""
@@ -73,7 +101,12 @@ def listed(space: Space, settings: SearchSettings) -> dict[Key, dict[str, Any]] 
     if settings.tries_every_point or not settings.skip_repeats:
         return None
     points = space.points(MOST_LISTED)
-    return None if points is None else {point_key(point): point for point in points}
+    return None if points is None else by_key(points)
+
+
+def by_key(points: Iterable[dict[str, Any]]) -> dict[Key, dict[str, Any]]:
+    """Each of them once, in their order."""
+    return {point_key(point): point for point in points}
 
 
 def point_key(params: Mapping[str, Any]) -> Key:

@@ -8,6 +8,7 @@ from optuna.distributions import (
     BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
+    IntDistribution,
 )
 
 from mnist_sweep.errors import UserError
@@ -71,6 +72,18 @@ def check_ends(override: str, distribution: BaseDistribution) -> None:
             "give a smaller step or a later end, or use interval(...)"
         )
     raise UserError(f"{override}: has one value, {value}, so nothing to search: {remedy}")
+
+
+def shown(distribution: BaseDistribution) -> str:
+    """In a line: `sgd, adamw`, `0.001 to 0.1 (log)`, `1 to 9 by 2`."""
+    match distribution:
+        case CategoricalDistribution():
+            return ", ".join(map(_as_written, distribution.choices))
+        case FloatDistribution() | IntDistribution():
+            by = "" if distribution.step in (None, 1) else f" by {distribution.step:g}"
+            log = " (log)" if distribution.log else ""
+            return f"{distribution.low:g} to {distribution.high:g}{by}{log}"
+    return str(distribution)
 
 
 def whole_numbers_of(key: str, distribution: FloatDistribution) -> str:

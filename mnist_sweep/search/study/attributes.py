@@ -25,6 +25,13 @@ is an intermediate value."""
 LOSSES = "losses"
 """Times that the point's worker vanished, in this trial and those that it is a retry of."""
 
+SETTINGS = "settings"
+"""Of the study: what all commands on it have in common."""
+CHANGES = "changes"
+"""Of the study: how it grew, a dict each time: when, key, from, to."""
+POINTS = "points"
+"""Of the study of a grid: how many trials the last command on it wants it to have in all."""
+
 
 STATES = {
     TrialState.COMPLETE: "completed",

@@ -3,7 +3,7 @@
 import fcntl
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from optuna.storages.journal import BaseJournalBackend, JournalFileSymlinkLock
 from mnist_sweep.errors import UserError
 from mnist_sweep.locks import EXPIRY_S, network_file_system
 from mnist_sweep.search.optuna_private import BIRTH_OF_A_TRIAL, NEWEST_OPERATION
+from mnist_sweep.writing import write_whole
 
 BLOCK = 1 << 20
 """Bytes that are read at once, so that a long study is not in memory twice."""
@@ -22,6 +23,10 @@ ANEW = "put the whole one back, or begin a new study with another hydra.sweeper.
 
 SUFFIX = ".lock"
 """Of the link beside a journal by which Optuna's own writers keep each other out."""
+
+
+class ReplacedError(UserError):
+    """The journal that a process has open is not the study's any more."""
 
 
 class JournalFile(BaseJournalBackend):
@@ -65,8 +70,21 @@ class JournalFile(BaseJournalBackend):
                 return
             size = BLOCK if lines else 2 * size
 
+    def replace(self, change: Callable[[], Sequence[Mapping[str, Any]] | None]) -> bool:
+        """Puts other logs in the place of those here, all at once. change: makes them, or None,
+        while nobody else writes. Whoever has the old file open cannot write any more.
+
+        Raises:
+            ReplacedError: another process did so first.
+        """
+        with self._alone():
+            logs = change()
+            if logs is not None:
+                write_whole(self.path, b"".join(map(_line, logs)))
+            return logs is not None
+
     def append_logs(self, logs: list[dict[str, Any]]) -> None:
-        left = b"".join(json.dumps(log, separators=(",", ":")).encode() + b"\n" for log in logs)
+        left = b"".join(map(_line, logs))
         file = self.file.fileno()
         with self._alone():
             size = os.fstat(file).st_size
@@ -84,13 +102,22 @@ class JournalFile(BaseJournalBackend):
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
-        """Nobody else writes: neither a search, nor a program that uses Optuna's own backend."""
+        """Nobody else writes: neither a search, nor a program that uses Optuna's own backend.
+
+        Raises:
+            ReplacedError: another file is in its place.
+        """
         if self.is_local:
             fcntl.flock(self.file, fcntl.LOCK_EX)
         try:
             if not (self.is_local and self._is_left_over()):
                 self.others.acquire()
             try:
+                if not os.path.samestat(os.fstat(self.file.fileno()), os.stat(self.path)):
+                    raise ReplacedError(
+                        f"hydra.sweeper.storage: {self.path} is another file than a moment ago "
+                        "(its study grew meanwhile, or was put back): give the command again"
+                    )
                 yield
             finally:
                 with suppress(FileNotFoundError):  # it was broken by one that took us for dead
@@ -106,6 +133,10 @@ class JournalFile(BaseJournalBackend):
             return os.readlink(self.link).endswith(f"/./{self.path.name}")
         except OSError:  # there is none, or it is a file, as of Optuna's other kind of lock
             return False
+
+
+def _line(log: Mapping[str, Any]) -> bytes:
+    return json.dumps(log, separators=(",", ":")).encode() + b"\n"
 
 
 def _end_of_whole_lines(file: int, size: int) -> int:

@@ -22,6 +22,7 @@ from optuna.exceptions import UpdateFinishedTrialError
 from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
+from mnist_sweep.errors import UserError
 from mnist_sweep.search.optuna_private import (
     given_point,
     look_anew,
@@ -37,6 +38,7 @@ from mnist_sweep.search.study.attributes import (
     ERROR,
     LOSSES,
     RETRY_OF,
+    SETTINGS,
     STATUS,
     is_rejected,
 )
@@ -58,6 +60,8 @@ class Ledger:
     def __init__(self, study: Study, lease_s: float, rungs: Sequence[int] | None = None) -> None:
         self.study = study
         self.leases = Leases(study, lease_s)
+        self.settings = study.user_attrs.get(SETTINGS)
+        """What the commands on the study have in common."""
         self.tally = Tally(rungs or ())
         """Of the trials as they last were."""
         self.told: list[float] | None = None
@@ -66,7 +70,17 @@ class Ledger:
         """Whether the sampler has said that it has tried every point."""
 
     def __enter__(self) -> "Ledger":
+        """
+        Raises:
+            UserError: the study grew since it was opened.
+        """
         self.leases.__enter__()
+        if self.study.user_attrs.get(SETTINGS) != self.settings:
+            self.leases.__exit__()
+            raise UserError(
+                f"hydra.sweeper.study_name={self.study.study_name}: another command made the study "
+                "grow just now: give the command again"
+            )
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -89,9 +103,11 @@ class Ledger:
         """Whether a trial waits, or runs, be it another controller's, which may be killed yet."""
         return bool(self.count().open)
 
-    def claim(self, n_trials: int) -> Trial | None:
-        """A new or waiting trial that is this controller's to train; None if there is no place."""
-        if self.count().taken(TrialState.RUNNING) >= n_trials:
+    def claim(self, n_trials: int | None) -> Trial | None:
+        """A new or waiting trial that is this controller's to train; None if there is no place.
+
+        n_trials: finished ones that the study is to have; None: who asks knows of a place."""
+        if n_trials is not None and self.count().taken(TrialState.RUNNING) >= n_trials:
             return None
         trial = self.study.ask()
         trial.set_user_attr(CONTROLLER, self.leases.name)
@@ -100,7 +116,7 @@ class Ledger:
         if retry_of is not None and (sooner := tally.retries[retry_of]) < trial.number:
             self.fail(trial, "duplicate", f"trial {sooner} is the retry already")
             return None
-        if tally.taken(*OPEN, before=trial.number) >= n_trials:
+        if n_trials is not None and tally.taken(*OPEN, before=trial.number) >= n_trials:
             self.fail(trial, "surplus", "another controller began the last trial at the same time")
             return None
         return trial

@@ -15,22 +15,18 @@ from mnist_sweep.data import find
 from mnist_sweep.errors import UserError
 from mnist_sweep.identity import flat_config, keys
 from mnist_sweep.search.settings import SearchSettings
-from mnist_sweep.search.study.attributes import OVERRIDES
-
-SETTINGS = "settings"
-"""Attribute of the study: what all commands on it have in common."""
+from mnist_sweep.search.study.attributes import OVERRIDES, SETTINGS
 
 SEED = "seed"
-"""Another one, and the key that it holds. A version that did not compare it wrote none."""
+"""An attribute of the study, and the key that it holds. A version that did not compare it wrote
+none."""
 
 
-def open_study(
-    name: str, storage: BaseStorage, settings: SearchSettings, shared: Mapping[str, Any]
-) -> Study:
-    """shared: what `in_common` says of this command.
+def open_study(name: str, storage: BaseStorage, settings: SearchSettings) -> Study:
+    """A new one, or one whose settings are still to be compared.
 
     Raises:
-        UserError: the storage will not do, or its study is not this one.
+        UserError: the storage will not do, or its study has other directions.
     """
     try:
         study = optuna.create_study(
@@ -52,7 +48,6 @@ def open_study(
             f"hydra.sweeper.direction={list(settings.direction)}: the study {name} has "
             f"{list(found)}; use these, or another hydra.sweeper.study_name"
         )
-    check_same(study, shared)
     _name_objectives(study, settings.objective)
     return study
 
@@ -79,8 +74,29 @@ def in_common(
         **images,
         **{f"hydra.sweeper.{key}": own[key] for key in own if key not in may_differ},
         **{f"search of {key}": text for key, text in searched.items()},
-        SEED: config[SEED],
+        SEED: None if SEED in searched else config[SEED],
     }
+
+
+def as_stored(shared: Mapping[str, Any]) -> dict[str, Any]:
+    """What `in_common` says, as a study gives it back."""
+    return dict(json.loads(json.dumps(shared, default=str)))
+
+
+def settings_of_study(study: Study) -> dict[str, Any] | None:
+    """What its commands have in common, as stored; None of a new one, or one of another program."""
+    before = study.user_attrs.get(SETTINGS)
+    if before is None:
+        return None
+    is_swept = f"search of {SEED}" in before
+    return {**before, SEED: None if is_swept else study.user_attrs.get(SEED, _seed_of(study))}
+
+
+def attributes_of(shared: Mapping[str, Any]) -> dict[str, Any]:
+    """The study's attributes that hold what `in_common` says."""
+    now = as_stored(shared)
+    seed = now.pop(SEED)
+    return {SETTINGS: now} if seed is None else {SETTINGS: now, SEED: seed}
 
 
 def check_same(study: Study, shared: Mapping[str, Any]) -> None:
@@ -89,21 +105,18 @@ def check_same(study: Study, shared: Mapping[str, Any]) -> None:
     Raises:
         UserError: the study was begun with other settings, or by another program.
     """
-    now = json.loads(json.dumps(shared, default=str))
-    seed = now.pop(SEED)
-    before = study.user_attrs.get(SETTINGS)
+    before = settings_of_study(study)
     if before is None:
         if study.get_trials(deepcopy=False):
             raise UserError(
                 f"hydra.sweeper.study_name={study.study_name}: that study was not made by "
                 "hydra/sweeper=search; use another name"
             )
-        study.set_user_attr(SETTINGS, now)
-        study.set_user_attr(SEED, seed)
+        _note(study, shared)
         return
-    seed_before = study.user_attrs.get(SEED, _seed_of(study))
-    if seed_before is not None:
-        before, now = {**before, SEED: seed_before}, {**now, SEED: seed}
+    now = as_stored(shared)
+    if before[SEED] is None:  # of an earlier version
+        before[SEED] = now[SEED]
     changed = [key for key in {**before, **now} if before.get(key) != now.get(key)]
     if changed:
         shown = [f"{key} (was {before.get(key)}, is {now.get(key)})" for key in changed[:5]]
@@ -112,8 +125,13 @@ def check_same(study: Study, shared: Mapping[str, Any]) -> None:
             f"hydra.sweeper.study_name={study.study_name}: the study was begun with other "
             f"settings: {', '.join(shown)}{more}; restore them, or give the study another name"
         )
-    if SEED not in study.user_attrs:
-        study.set_user_attr(SEED, seed)
+    if SEED not in study.user_attrs and now[SEED] is not None:
+        study.set_user_attr(SEED, now[SEED])
+
+
+def _note(study: Study, shared: Mapping[str, Any]) -> None:
+    for name, value in attributes_of(shared).items():
+        study.set_user_attr(name, value)
 
 
 def _seed_of(study: Study) -> int | None:

@@ -144,7 +144,9 @@ class Recovery:
         last = trial.user_attrs.get(OVERRIDES)  # of the first seed
         if last is None:  # no run was begun
             last = self.records.candidates.make(trial.params).overrides
-        overrides = tuple(f"seed={seed}" if o.startswith("seed=") else o for o in last)
+        overrides = tuple(last)
+        if len(self.layout.seeds) > 1:  # else it may be the point's own
+            overrides = tuple(f"seed={seed}" if o.startswith("seed=") else o for o in last)
         info = self.records.info(trial.number)
         job = Job(info, overrides, self.layout.subdir(trial.number, seed))
         record = self.records.missing(job, trial.params, "interrupted", "")
