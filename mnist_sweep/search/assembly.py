@@ -25,18 +25,22 @@ from mnist_sweep.search.engines.engine import make_engine
 from mnist_sweep.search.engines.job import SweepContext
 from mnist_sweep.search.failures import Failures
 from mnist_sweep.search.objectives import Objectives
+from mnist_sweep.search.patience import Patience
 from mnist_sweep.search.points.candidate import Candidates
 from mnist_sweep.search.points.composer import Composer
 from mnist_sweep.search.points.fitting import Fitter
+from mnist_sweep.search.points.guesses import TRY_FIRST, guesses
 from mnist_sweep.search.points.proposing import Proposer
 from mnist_sweep.search.points.sampler import make_sampler, number_of_trials
 from mnist_sweep.search.points.space import Space, make_space
+from mnist_sweep.search.points.taken_over import note_taken_over, taken_over
 from mnist_sweep.search.points.validity import check_places
+from mnist_sweep.search.points.warm_start import warm_start
 from mnist_sweep.search.points.wording import bare_key
 from mnist_sweep.search.settings import SearchSettings
-from mnist_sweep.search.study.lasting import LastingStorage, Patience
+from mnist_sweep.search.study.lasting import LastingStorage, OutageWait
 from mnist_sweep.search.study.ledger import Ledger
-from mnist_sweep.search.study.opening import check_whole, in_common, open_study
+from mnist_sweep.search.study.opening import attrs_of, check_whole, in_common, open_study
 from mnist_sweep.search.study.origin import Origin, note_origin
 from mnist_sweep.search.study.storage import open_storage
 from mnist_sweep.search.trials.layout import Layout
@@ -87,9 +91,13 @@ def make_controller(
 
     pruner = make_pruner(settings)
     make_sampler(settings, candidates, 0)  # what is wrong with it is said before there is a study
+    first = guesses(settings, space)
     check_places(samples, trains_here=workforce.is_here)
     shared = in_common(settings, candidates.base, space.describe())
     recorded = readable_rows(sweep_dir / RESULTS_TABLE)
+    objectives = Objectives(settings.objective, settings.direction)
+    kept = attrs_of(name, settings.storage, sweep_dir) if settings.warm_start else {}
+    new = warm_start(settings, candidates, objectives, find(base.data), name, kept)
     storage = open_storage(settings.storage, sweep_dir)
     study = open_study(name, storage, settings, shared)
     check_whole(study, recorded)
@@ -97,11 +105,17 @@ def make_controller(
         layout.check_own(name)
     origin = Origin.of(code, candidates.choices())
     doubt_of_origin = note_origin(study, origin, mixed=settings.mixed_code)
-    study.sampler = make_sampler(settings, candidates, len(study.get_trials(deepcopy=False)))
+    ledger = Ledger(study, settings.lease_s, settings.rungs)
+    if new is not None:
+        note_taken_over(study, new)
+    earlier = taken_over(study)
+    told = [trial for one in earlier for trial in one.trials(space)]
+    study.sampler = make_sampler(settings, candidates, len(ledger.trials()), told)
     if pruner is not None:
         study.pruner = pruner
-    ledger = Ledger(study, settings.lease_s, settings.rungs)
-    objectives = Objectives(settings.objective, settings.direction)
+    ledger.queue_first(first, TRY_FIRST)
+    for one in earlier:
+        ledger.queue_first(one.first, one.source)
 
     progress = Progress(ledger, objectives, n_trials)
     launcher = str(cfg.hydra.runtime.choices["hydra/launcher"])
@@ -115,25 +129,28 @@ def make_controller(
         warn(progress.console, "is this meant?", doubt)
     if doubt_of_origin is not None:
         warn(progress.console, "mixed", doubt_of_origin)
+    for one in earlier:
+        progress.note(f"warm    {one.source}: {one.text}")
     if n_trials < settings.n_trials:
         progress.note(
             f"space   {n_trials} points in all, so no more trials, for all that "
             f"hydra.sweeper.n_trials={settings.n_trials}"
         )
-    patience = Patience(settings.storage_wait_s, progress.note)
+    outage_wait = OutageWait(settings.storage_wait_s, progress.note)
     if isinstance(storage, LastingStorage):
-        storage.patience = patience
+        storage.outage_wait = outage_wait
     controller = Controller(
         settings,
         n_trials,
         engine=engine,
-        patience=patience,
+        outage_wait=outage_wait,
         ledger=ledger,
         proposer=Proposer(settings, ledger, candidates, n_trials),
         lifecycle=Lifecycle(settings, objectives, ledger, rows, threads),
         recovery=Recovery(ledger, rows, objectives, settings.rungs),
         rows=rows,
         failures=Failures(settings, n_trials, sweep_dir),
+        patience=Patience(settings.patience, ledger, objectives),
         progress=progress,
         summary=Summary(progress.console, objectives, sweep_dir, Surroundings.of(cfg).command),
     )

@@ -25,8 +25,10 @@ from mnist_sweep.search.optuna_private import Cut, is_given
 from mnist_sweep.search.study.attributes import (
     ATTEMPT,
     ERROR,
+    FIRST_OF,
     NUM_PARAMS,
     OVERRIDES,
+    PRIOR,
     RETRY,
     RETRY_OF,
     STATUS,
@@ -105,8 +107,12 @@ def _asked(search: Search, trial: FrozenTrial) -> str:
     """Who proposed the point."""
     if (earlier := trial.user_attrs.get(RETRY_OF)) is not None:
         return f"the point of trial {earlier}, which is tried again"
+    if (giver := trial.user_attrs.get(FIRST_OF)) is not None:
+        return f"a point to be tried first, of {giver}"
     target = of_last_command(search.folder, "sampler._target_")
     sampler = "a sampler that is not known here" if target is None else target.rpartition(".")[2]
+    if prior := trial.user_attrs.get(PRIOR):
+        return f"{sampler}; {', '.join(prior)} near hydra.sweeper.priors"
     return f"{sampler}, which goes through given points" if is_given(trial) else sampler
 
 

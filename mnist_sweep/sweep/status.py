@@ -14,7 +14,9 @@ from mnist_sweep.runs.history import read_history
 from mnist_sweep.runs.resuming import SoFar
 from mnist_sweep.search.display.notation import short_params
 from mnist_sweep.search.objectives import format_value
+from mnist_sweep.search.points.taken_over import taken_over
 from mnist_sweep.search.study.attributes import CONTROLLER, STATUS, is_finished, is_rejected
+from mnist_sweep.search.study.ended import last_end
 from mnist_sweep.sweep.reaching import Search
 
 
@@ -28,6 +30,7 @@ def show_status(search: Search) -> None:
     ]
     if left := _time_left(search, trials):
         lines.append(("left", left))
+    lines += [("warm", f"{one.source}: {one.text}") for one in taken_over(search.study)]
     for name, text in lines:
         console.print(Text(f"{name:<8}{text}"), soft_wrap=True)
     running = [trial for trial in trials if trial.state == TrialState.RUNNING]
@@ -37,6 +40,8 @@ def show_status(search: Search) -> None:
         line = f"{lease.host.split()[0]}, process {lease.pid}: {num_running[name]} running"
         console.print(Text(f"{'works':<8}{line}"), soft_wrap=True)
     if not at_work:
+        if (end := last_end(search.study)) is not None:
+            console.print(Text(f"{'ended':<8}{end.at}: {end.why}"), soft_wrap=True)
         console.print("works   nobody; the same command goes on with the study")
     if running:
         table = Table(box=None, pad_edge=False)

@@ -1,15 +1,19 @@
 """What proposes points: a sampler of Optuna's."""
 
 import math
+from collections.abc import Sequence
 
 from optuna.samplers import BaseSampler, TPESampler
+from optuna.trial import FrozenTrial
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.search.classes import OPTUNA_CLASSES, construct
 from mnist_sweep.search.points.candidate import Candidates
 from mnist_sweep.search.points.grid import MOST_ORDERED, LongestFirst
 from mnist_sweep.search.points.long_study import LongStudyTPE
+from mnist_sweep.search.points.priors import NearPriors, priors
 from mnist_sweep.search.points.space import Space
+from mnist_sweep.search.points.told import Told
 from mnist_sweep.search.points.untried import listed
 from mnist_sweep.search.settings import SearchSettings
 
@@ -31,8 +35,14 @@ def number_of_trials(settings: SearchSettings, space: Space) -> int:
     return settings.n_trials if size is None else min(size, settings.n_trials)
 
 
-def make_sampler(settings: SearchSettings, candidates: Candidates, offset: int) -> BaseSampler:
-    """offset: so that a study that is gone on with does not repeat its random numbers.
+def make_sampler(
+    settings: SearchSettings,
+    candidates: Candidates,
+    offset: int,
+    told: Sequence[FrozenTrial] = (),
+) -> BaseSampler:
+    """offset: so that a study that is gone on with does not repeat its random numbers. told:
+    finished trials beside the study's, which some samplers can learn from.
 
     Raises:
         UserError: it is no sampler, or does not take these values.
@@ -52,7 +62,12 @@ def make_sampler(settings: SearchSettings, candidates: Candidates, offset: int) 
             f"hydra.sweeper.sampler._target_={config.get('_target_')} is no sampler of "
             "Optuna's: use one of hydra/sweeper/sampler's choices"
         )
-    return LongStudyTPE(sampler) if isinstance(sampler, TPESampler) else sampler
+    if isinstance(sampler, TPESampler):
+        sampler = LongStudyTPE(sampler, told)
+    elif told:
+        sampler = Told(sampler, told)
+    expected = priors(settings, candidates.space)
+    return NearPriors(sampler, expected, config.get("seed")) if expected else sampler
 
 
 def _can_be_ordered(settings: SearchSettings, space: Space) -> bool:

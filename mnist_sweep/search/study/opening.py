@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -13,8 +14,10 @@ from optuna.study import Study
 from mnist_sweep.config import NotIn
 from mnist_sweep.errors import UserError
 from mnist_sweep.identity import flat_config, keys
+from mnist_sweep.paths import JOURNAL
 from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.attributes import OVERRIDES
+from mnist_sweep.search.study.storage import open_storage
 
 SETTINGS = "settings"
 """Attribute of the study: what all commands on it have in common."""
@@ -54,6 +57,18 @@ def open_study(
     check_same(study, shared)
     _name_objectives(study, settings.objective)
     return study
+
+
+def attrs_of(name: str, url: str | None, sweep_dir: Path) -> Mapping[str, Any]:
+    """Of a study that there is; empty where it is to be made. Makes nothing.
+
+    Raises:
+        UserError: the storage will not do.
+    """
+    if url is None and not (sweep_dir / JOURNAL).exists():
+        return {}
+    known = open_storage(url, sweep_dir).get_all_studies()
+    return next((study.user_attrs for study in known if study.study_name == name), {})
 
 
 def _name_objectives(study: Study, objectives: Sequence[str]) -> None:
