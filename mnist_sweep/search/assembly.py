@@ -110,7 +110,8 @@ def make_controller(
         note_taken_over(study, new)
     earlier = taken_over(study)
     told = [trial for one in earlier for trial in one.trials(space)]
-    study.sampler = make_sampler(settings, candidates, len(ledger.trials()), told)
+    num_known = len(ledger.trials()) + len(told)
+    study.sampler = make_sampler(settings, candidates, num_known, told)
     if pruner is not None:
         study.pruner = pruner
     ledger.queue_first(first, TRY_FIRST)

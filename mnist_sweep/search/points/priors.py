@@ -37,7 +37,7 @@ SPREAD = 0.2
 SHARE = 0.5
 """Of the first proposals."""
 
-HALF_LIFE = 10
+HALF_LIFE = 5
 """Finished trials after which the share is half as large."""
 
 LEAST_SHARE = 0.01

@@ -41,8 +41,8 @@ def make_sampler(
     offset: int,
     told: Sequence[FrozenTrial] = (),
 ) -> BaseSampler:
-    """offset: so that a study that is gone on with does not repeat its random numbers. told:
-    finished trials beside the study's, which some samplers can learn from.
+    """offset: so that a study that is gone on with does not repeat its random numbers, nor those
+    of the runs that it is told of. told: finished trials beside the study's.
 
     Raises:
         UserError: it is no sampler, or does not take these values.
