@@ -63,27 +63,27 @@ SPACE: dict[str, BaseDistribution] = {
 NEAR = {"lr": Prior(SPACE["lr"], 0.01, 0.02)}
 
 
-def searched(best: float, trials: int) -> tuple[NearPriors, optuna.Study, list[Any]]:
+def searched(best: float, trials: int) -> tuple[NearPriors, optuna.Study]:
     """A search whose value is the better, the nearer lr is to `best`."""
     sampler = NearPriors(RandomSampler(seed=1), NEAR, 1)
     study = optuna.create_study(sampler=sampler)
-    found = []
     for _ in range(trials):
         trial = study.ask()
         point = {name: suggest(trial, name, kind) for name, kind in SPACE.items()}
         study.tell(trial, abs(point["lr"] - best))
-        found.append(trial)
-    return sampler, study, found
+    return sampler, study
 
 
 def test_a_half_is_drawn_at_first_and_a_wrong_prior_is_given_up() -> None:
-    sampler, study, _ = searched(0.01, 0)
+    sampler, study = searched(0.01, 0)
     assert sampler.share(study) == SHARE
-    right, study_of_right, trials = searched(0.01, 20)
-    wrong, study_of_wrong, _ = searched(0.1, 20)
+    right, study_of_right = searched(0.01, 20)
+    wrong, study_of_wrong = searched(0.1, 20)
     assert 0.1 < right.share(study_of_right) < SHARE
     assert wrong.share(study_of_wrong) < 0.02
-    assert searched(0.01, 300)[0].share(searched(0.01, 300)[1]) == 0
+    long, long_study = searched(0.01, 300)
+    assert long.share(long_study) == 0
+    trials = study_of_right.get_trials()
     near = [trial for trial in trials if PRIOR in trial.user_attrs]
     assert 3 < len(near) < 18
     assert all(0.007 < trial.params["lr"] < 0.014 for trial in near)

@@ -168,7 +168,7 @@ def _check_file(url: str, shown: str) -> None:
     Raises:
         UserError: it is a file's URL, and there is none, which would be made.
     """
-    found = re.match(r"sqlite[\w+]*:///([^?]+)", url)
+    found = re.match(r"sqlite[\w+]*:///(?!file:)([^?]+)", url)
     if found is not None and not Path(found[1]).is_file():
         raise UserError(f"{WARM_START}={shown}: there is no file {found[1]}: give {EXAMPLES}")
 
