@@ -1,12 +1,12 @@
 """What `hydra.sweeper.warm_start` and `hydra.sweeper.patience` are worth in a real, small search.
 
-    MNIST_SWEEP_DATA=... python benchmarks/search_warm_start.py --seeds 3 --folder /tmp/searches
+    MNIST_SWEEP_DATA=... python benchmarks/search_warm_start.py --seeds 0 2 100 --folder /tmp/searches
 
-For each seed three searches of a recipe (five parameters, a net of 4,538 parameters, 600 images of
-MNIST, 2,000 for validation), one process, one thread: `past`; `cold`, with another seed of the
-sampler; and `warm`, half as long, which is `cold` but told of `past`. Shown are the trials after
-which `cold` had its best, and `warm` one as good (also as good but for the standard error), and
-where a patience would have ended `cold`. What is in the folder is not trained again.
+A search of a recipe (five parameters, a net of 4,538 parameters, 600 images of MNIST, 2,000 for
+validation), one process, one thread: for each seed of the sampler one of 100 trials, `cold`, and one
+of 50, `warm`, which is told of the next seed's `cold`. Shown are the trials after which `cold` had
+its best, and `warm` one as good (also as good but for the standard error), and where a patience
+would have ended `cold`. What is in the folder is not trained again.
 """
 
 import argparse
@@ -75,35 +75,33 @@ def ended(trials: list[FrozenTrial], patience: int) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 2, 100])
     parser.add_argument("--trials", type=int, default=100)
     parser.add_argument("--folder", type=Path, default=Path("/tmp/searches"))
     arguments = parser.parse_args()
-    arguments.folder.mkdir(parents=True, exist_ok=True)
+    seeds, trials, folder = arguments.seeds, arguments.trials, arguments.folder
+    folder.mkdir(parents=True, exist_ok=True)
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    for seed in range(arguments.seeds):
-        past, cold, warm = f"past_{seed}", f"cold_{seed}", f"warm_{seed}"
-        trials = arguments.trials
-        earlier = search(arguments.folder, past, seed, trials)
-        without = search(arguments.folder, cold, 100 + seed, trials)
-        told = f"hydra.sweeper.warm_start={past}"
-        with_ = search(arguments.folder, warm, 100 + seed, trials // 2, told)
-        best = max(trial.values[0] for trial in without)
-        noise = standstill(without, ACCURACY).noise
-        print(f"seed {seed}: best of past {max(trial.values[0] for trial in earlier):.4f}")
-        print(f"  best of cold {best:.4f}, standard error {noise:.4f}")
-        for words, value in (("its best", best), ("but for the standard error", best - noise)):
-            print(
-                f"  {words}: cold {reaching(without, value)}, warm {reaching(with_, value)} trials"
-            )
-        print(f"  best of warm {max(trial.values[0] for trial in with_):.4f}")
-        for limit in LIMITS:
-            number = ended(without, limit)
-            loss = best - max(trial.values[0] for trial in without[:number])
-            print(
-                f"  patience {limit}: cold ends after {number}, its best worse by {loss:.4f}",
-                flush=True,
-            )
+    cold = {seed: search(folder, f"cold_{seed}", seed, trials) for seed in seeds}
+    for seed, other in zip(seeds, [*seeds[1:], seeds[0]], strict=True):
+        told = f"hydra.sweeper.warm_start=cold_{other}"
+        show(seed, cold[seed], search(folder, f"warm_{seed}", seed, trials // 2, told))
+
+
+def show(seed: int, without: list[FrozenTrial], with_: list[FrozenTrial]) -> None:
+    best = max(trial.values[0] for trial in without)
+    noise = standstill(without, ACCURACY).noise
+    print(f"seed {seed}: best of cold {best:.4f}, standard error {noise:.4f}")
+    for words, value in (("its best", best), ("but for the standard error", best - noise)):
+        print(f"  {words}: cold {reaching(without, value)}, warm {reaching(with_, value)} trials")
+    print(f"  best of warm {max(trial.values[0] for trial in with_):.4f}")
+    for limit in LIMITS:
+        number = ended(without, limit)
+        loss = best - max(trial.values[0] for trial in without[:number])
+        print(
+            f"  patience {limit}: cold ends after {number}, its best worse by {loss:.4f}",
+            flush=True,
+        )
 
 
 if __name__ == "__main__":

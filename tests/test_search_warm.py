@@ -7,6 +7,7 @@ import optuna
 import pandas as pd
 import pytest
 
+from mnist_sweep.report.read.study import read_study
 from mnist_sweep.search.points.taken_over import taken_over
 from tests.books import check_books
 from tests.conftest import TINY, cli_in
@@ -38,15 +39,16 @@ def warm(source: object) -> str:
 
 
 def line_of(command_output: str) -> str:
-    [line] = [line for line in command_output.splitlines() if line.startswith("warm ")]
-    return line
+    return next(line for line in command_output.splitlines() if line.startswith("warm "))
 
 
 def test_runs_alike_are_told_and_others_points_are_tried_first(search: Search, past: Path) -> None:
     source = shutil.copytree(past, search.folder / "past")
     table = source / "outputs" / "results.csv"
     search.arguments = [LR, *TPE, "hydra.sweeper.n_jobs=1", warm(table)]
-    shown = line_of(search.run("hydra.sweeper.n_trials=4").out.read_text())
+    said = search.run("hydra.sweeper.n_trials=4").out.read_text()
+    shown = line_of(said)
+    assert "6 points told to the sampler, 1 tried first; none of its runs is counted" in said
     assert "6 runs told to the sampler" in shown, shown
     assert "1 of 2 points to be tried first (runs with another " in shown
     check_books(search, 4)
@@ -70,6 +72,7 @@ def test_runs_alike_are_told_and_others_points_are_tried_first(search: Search, p
     assert (
         f"warm    {shown.split(maxsplit=1)[1]}" in call("status", module="mnist_sweep.sweep").stdout
     )
+    assert read_study(search.sweep_dir, None).warm_starts == (shown.split(maxsplit=1)[1],)
     explained = call("explain", "s/0", module="mnist_sweep.sweep").stdout
     assert "a point to be tried first, of " in explained
 

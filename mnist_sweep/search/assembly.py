@@ -153,7 +153,9 @@ def make_controller(
         failures=Failures(settings, n_trials, sweep_dir),
         patience=Patience(settings.patience, ledger, objectives),
         progress=progress,
-        summary=Summary(progress.console, objectives, sweep_dir, Surroundings.of(cfg).command),
+        summary=Summary(
+            progress.console, objectives, sweep_dir, Surroundings.of(cfg).command, earlier
+        ),
     )
     _leave_command(cfg, sweep_dir)
     return controller

@@ -43,6 +43,8 @@ class SearchInfo:
     """For the first objective."""
     first_runs: Mapping[int, str]
     """Trial -> run id."""
+    warm_starts: tuple[str, ...] = ()
+    """What it took over from runs of elsewhere, a line a source."""
 
 
 def searches(runs: pd.DataFrame, folders: RunFolders) -> Iterator[SearchInfo]:
@@ -67,6 +69,7 @@ def searches(runs: pd.DataFrame, folders: RunFolders) -> Iterator[SearchInfo]:
             history=search_history(trials, *next(iter(objectives.items()))),
             parallel=None if study is None else _parallel(study),
             first_runs=dict(trials.dropna(subset="trial").groupby("trial").run_id.first()),
+            warm_starts=() if study is None else study.warm_starts,
         )
 
 

@@ -30,6 +30,8 @@ class SearchStudy:
     """Completed and pruned ones; rejected points, which were never trained, are left out."""
     scaled: tuple[str, ...] = ()
     """Patterns of the parameters that are proportions, scaled to the budget (budget=fit)."""
+    warm_starts: tuple[str, ...] = ()
+    """What it took over from runs of elsewhere, which are no trials of it: a line a source."""
 
     @property
     def parameters(self) -> list[str]:
@@ -173,9 +175,11 @@ def read_study(folder: Path, url: str | None) -> SearchStudy:
     Raises:
         UserError: as `opened_study`.
     """
+    from mnist_sweep.search.points.taken_over import taken_over
     from mnist_sweep.search.study.attributes import is_finished
 
     with opened_study(folder, url) as study:
+        warm_starts = tuple(f"{one.source}: {one.text}" for one in taken_over(study))
         trials = study.get_trials(deepcopy=False)
         settings = study.user_attrs.get("settings", {})
         directions = [direction.name.lower() for direction in study.directions]
@@ -184,4 +188,5 @@ def read_study(folder: Path, url: str | None) -> SearchStudy:
     ]
     finished = [trial for trial in trials if is_finished(trial)]
     scaled = *settings.get("hydra.sweeper.fit", []), *settings.get("hydra.sweeper.fit_rest", [])
-    return SearchStudy(folder, dict(zip(names, directions, strict=True)), finished, scaled)
+    objectives = dict(zip(names, directions, strict=True))
+    return SearchStudy(folder, objectives, finished, scaled, warm_starts)

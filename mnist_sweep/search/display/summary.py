@@ -14,19 +14,27 @@ from mnist_sweep.runs.console import duration, show_rule
 from mnist_sweep.search.display.front import front_lines
 from mnist_sweep.search.display.notation import again, short_params
 from mnist_sweep.search.objectives import Objectives, format_value
+from mnist_sweep.search.points.taken_over import WarmStart
 from mnist_sweep.search.study.attributes import STATUS, is_finished, is_rejected, real_widths
 from mnist_sweep.writing import write_whole
 
 
 class Summary:
     def __init__(
-        self, console: Console, objectives: Objectives, sweep_dir: Path, command: str
+        self,
+        console: Console,
+        objectives: Objectives,
+        sweep_dir: Path,
+        command: str,
+        warm_starts: Sequence[WarmStart] = (),
     ) -> None:
-        """command: of a run in the search's surroundings, its overrides left out."""
+        """command: of a run in the search's surroundings, its overrides left out. warm_starts: what
+        the study has taken over."""
         self.console = console
         self.objectives = objectives
         self.sweep_dir = sweep_dir
         self.command = command
+        self.warm_starts = warm_starts
 
     def show(self, trials: Sequence[FrozenTrial], seconds: float) -> None:
         """The best trial, or the front, and where everything lies; writes the former to a file."""
@@ -51,6 +59,9 @@ class Summary:
             for line in front_lines(best, self.objectives, self.sweep_dir, self.command):
                 self._note(line)
             self._write({"solutions": list(map(self._solution, best))})
+        for one in self.warm_starts:
+            counts = f"{len(one.told)} points told to the sampler, {len(one.first)} tried first"
+            self._note(f"warm    {one.source}: {counts}; none of its runs is counted here")
         self._note(f"table   {self.sweep_dir / RESULTS_TABLE}")
 
     def _show_best(self, trial: FrozenTrial, completed: int) -> None:
