@@ -1,11 +1,11 @@
 """What `hydra.sweeper.warm_start` and `hydra.sweeper.patience` are worth in a real, small search.
 
-    MNIST_SWEEP_DATA=... python benchmarks/search_warm_start.py --seeds 0 2 100 --folder /tmp/searches
+    MNIST_SWEEP_DATA=... python benchmarks/search_warm_start.py --seeds 0 2 100
 
 A search of a recipe (five parameters, a net of 4,538 parameters, 600 images of MNIST, 2,000 for
-validation), one process, one thread: for each seed of the sampler one of 100 trials, `cold`, and one
-of 50, `warm`, which is told of the next seed's `cold`. Shown are the trials after which `cold` had
-its best, and `warm` one as good (also as good but for the standard error), and where a patience
+validation), one process, one thread: for each seed of the sampler one of 100 trials, `cold`, and
+one of 50, `warm`, which is told of the next seed's `cold`. Shown are the trials after which `cold`
+had its best, and `warm` one as good (also as good but for the standard error), and where a patience
 would have ended `cold`. What is in the folder is not trained again.
 """
 

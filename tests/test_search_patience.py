@@ -91,18 +91,18 @@ def test_noise_of_several_seeds_is_that_of_their_mean() -> None:
 
 def test_a_search_ends_without_gain_and_only_a_larger_patience_goes_on(search: Search) -> None:
     # All nets are as good as chance, so that no trial is better beyond noise.
-    search.arguments = [LR, "hydra.sweeper.n_trials=9", "hydra.sweeper.n_jobs=1"]
+    search.arguments = [LR, "hydra.sweeper.n_trials=9"]
     search.arguments += ["hydra/sweeper/sampler=random", "hydra.sweeper.sampler.seed=0"]
     search.arguments += ["trainer.limit_train=2", "hydra.sweeper.replicates=1"]
-    ended = search.run("hydra.sweeper.patience=2").out.read_text()
+    ended = search.run_here("hydra.sweeper.patience=2")
     assert "ended   before 9 trials: no gain beyond 0.0" in ended
     assert "trials (hydra.sweeper.patience=2; a larger one goes on)" in ended
     number = len(search.finished())
     assert 3 <= number < 9
     check_books(search, number)
-    again = search.run("hydra.sweeper.patience=2").out.read_text()
+    again = search.run_here("hydra.sweeper.patience=2")
     assert "no gain beyond" in again and len(search.trials()) == number
-    search.run("hydra.sweeper.patience=8")
+    search.run_here("hydra.sweeper.patience=8")
     assert len(search.finished()) == 9
     check_books(search, 9)
 

@@ -7,7 +7,9 @@ import optuna
 import pandas as pd
 import pytest
 
+from mnist_sweep.errors import UserError
 from mnist_sweep.report.read.study import read_study
+from mnist_sweep.search.points.past_runs import Source
 from mnist_sweep.search.points.taken_over import taken_over
 from tests.books import check_books
 from tests.conftest import TINY, cli_in
@@ -45,8 +47,8 @@ def line_of(command_output: str) -> str:
 def test_runs_alike_are_told_and_others_points_are_tried_first(search: Search, past: Path) -> None:
     source = shutil.copytree(past, search.folder / "past")
     table = source / "outputs" / "results.csv"
-    search.arguments = [LR, *TPE, "hydra.sweeper.n_jobs=1", warm(table)]
-    said = search.run("hydra.sweeper.n_trials=4").out.read_text()
+    search.arguments = [LR, *TPE, warm(table)]
+    said = search.run_here("hydra.sweeper.n_trials=4")
     shown = line_of(said)
     assert "6 points told to the sampler, 1 tried first; none of its runs is counted" in said
     assert "6 runs told to the sampler" in shown, shown
@@ -65,7 +67,7 @@ def test_runs_alike_are_told_and_others_points_are_tried_first(search: Search, p
     )
     # The same command goes on without the source, and tries no point twice.
     shutil.rmtree(source)
-    assert line_of(search.run("hydra.sweeper.n_trials=6").out.read_text()) == shown
+    assert line_of(search.run_here("hydra.sweeper.n_trials=6")) == shown
     check_books(search, 6)
     assert sum("first_of" in trial.user_attrs for trial in search.trials()) == 1
     call = cli_in(search.folder)
@@ -77,7 +79,9 @@ def test_runs_alike_are_told_and_others_points_are_tried_first(search: Search, p
     assert "a point to be tried first, of " in explained
 
 
-def test_a_study_a_journal_and_a_storage_are_sources(past: Path, tmp_path: Path) -> None:
+def test_a_study_a_journal_and_a_storage_are_sources(
+    past: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     journal = past / "multirun" / "six" / "study.journal"
     url = f"sqlite:///{tmp_path}/study.db"
     storage = optuna.storages.JournalStorage(
@@ -86,15 +90,17 @@ def test_a_study_a_journal_and_a_storage_are_sources(past: Path, tmp_path: Path)
     optuna.copy_study(
         from_study_name="six", from_storage=storage, to_storage=url, to_study_name="six"
     )
-    call = cli_in(tmp_path)
-    (tmp_path / "multirun").symlink_to(past / "multirun")
-    for number, source in enumerate(("six", "multirun/six", journal, f"six@{url}", url)):
-        done = call(
-            *(*SMALL, LR, *TPE, "hydra.sweeper.n_trials=1", warm(source)),
-            f"hydra.sweep.dir=here/{number}",
-        )
-        assert done.returncode == 0, done.stderr
-        assert "6 runs told to the sampler" in line_of(done.stdout), done.stdout
+    monkeypatch.chdir(past)
+    values = sorted(pd.read_csv(past / "multirun" / "six" / "results.csv").val_acc.round(6))
+    points = set()
+    for source in ("six", "multirun/six", str(journal), f"six@{journal}", f"six@{url}", url):
+        runs = Source.named(source).runs(["val_acc"])
+        assert sorted(round(run.measured["val_acc"], 6) for run in runs) == values, source
+        assert {run.status for run in runs} == {"completed"}
+        points.add(tuple(run.proposed["optimizer.lr"] for run in runs))
+    assert len(points) == 1
+    with pytest.raises(UserError, match="it holds no study sxi, did you mean six"):
+        Source.named(f"sxi@{url}").runs(["val_acc"])
 
 
 def test_without_runs_alike_points_are_tried_best_first(past: Path, tmp_path: Path) -> None:
@@ -170,11 +176,11 @@ def test_what_is_wrong_is_said(past: Path, mistake: str) -> None:
 
 def test_guesses_are_tried_once_each_and_first(search: Search) -> None:
     guesses = "{optimizer.lr: 0.05}, {optimizer.lr: 0.02, trainer.batch_size: 64}"
-    search.arguments = [LR, "trainer.batch_size=choice(32,64)", *RANDOM, "hydra.sweeper.n_jobs=1"]
+    search.arguments = [LR, "trainer.batch_size=choice(32,64)", *RANDOM]
     search.arguments += [f"hydra.sweeper.try_first=[{guesses}]"]
-    search.run("hydra.sweeper.n_trials=1")
+    search.run_here("hydra.sweeper.n_trials=1")
     assert [trial.state.name for trial in search.trials()] == ["COMPLETE", "WAITING"]
-    search.run("hydra.sweeper.n_trials=3")
+    search.run_here("hydra.sweeper.n_trials=3")
     check_books(search, 3)
     first, second, third = search.trials()
     assert first.params["optimizer.lr"] == 0.05
