@@ -1,6 +1,7 @@
 """A search that ends when nothing improves: when that is, and what it says."""
 
 import random
+import re
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from mnist_sweep.runs.record import RunRecord
 from mnist_sweep.search.objectives import Objectives, standard_error
 from mnist_sweep.search.patience import standstill
 from tests.books import check_books
+from tests.conftest import cli_in
 from tests.searches import LR, Search, search
 
 __all__ = ["search"]  # a fixture
@@ -102,6 +104,8 @@ def test_a_search_ends_without_gain_and_only_a_larger_patience_goes_on(search: S
     check_books(search, number)
     again = search.run_here("hydra.sweeper.patience=2")
     assert "no gain beyond" in again and len(search.trials()) == number
+    status = cli_in(search.folder)("status", module="mnist_sweep.sweep").stdout
+    assert re.search(r"^ended   \S+: no gain beyond", status, re.MULTILINE), status
     search.run_here("hydra.sweeper.patience=8")
     assert len(search.finished()) == 9
     check_books(search, 9)

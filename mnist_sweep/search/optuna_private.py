@@ -36,7 +36,6 @@ FIXED_PARAMS = "fixed_params"
 COMPLETED_RUNG = "completed_rung_"
 """And the rung's number, from 0: the value there."""
 
-
 BIRTH_OF_A_TRIAL = int(JournalOperation.CREATE_TRIAL)
 NEWEST_OPERATION = int(max(JournalOperation))
 """The largest `op_code` of a journal that this version of Optuna knows."""
@@ -293,9 +292,7 @@ def excerpt(study: Study, trials: Sequence[FrozenTrial]) -> Study:
 
 def with_told(study: Study, told: Sequence[FrozenTrial]) -> Study:
     """The study, of which a sampler sees these trials, too."""
-    if not told:
-        return study
-    return excerpt(study, [*told, *study._get_trials(deepcopy=False)])
+    return excerpt(study, [*told, *study._get_trials(deepcopy=False)]) if told else study
 
 
 def groups_parameters(sampler: TPESampler) -> bool:
