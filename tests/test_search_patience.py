@@ -111,6 +111,11 @@ def test_a_search_ends_without_gain_and_only_a_larger_patience_goes_on(search: S
     check_books(search, 9)
 
 
+def test_a_search_that_is_late_says_so(search: Search) -> None:
+    shown = search.run_here(LR, "hydra.sweeper.max_minutes=0.0001")
+    assert "ended   before 20 trials: hydra.sweeper.max_minutes=0.0001 have passed" in shown
+
+
 @pytest.mark.parametrize(
     ("mistake", "words"),
     [
