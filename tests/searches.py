@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from mnist_sweep.paths import JOURNAL
 from mnist_sweep.search.study.storage import open_storage
 from tests.books import is_finished
-from tests.conftest import TINY, environment
+from tests.conftest import TINY, cli_in, environment
 from tests.postgres import IN_URL, PASSWORD
 
 T = TypeVar("T")
@@ -178,6 +178,16 @@ class Search:
         assert command.wait() == code, command
         assert "Traceback" not in command.err.read_text() or extra, command
         return command
+
+    def run_here(self, *more: str) -> str:
+        """As `run`, by one worker and in a process that has imported all before; what it shows."""
+        done = cli_in(self.folder)(
+            *("-m", "hydra/sweeper=search", "hydra.sweeper.study_name=s", *TINY),
+            *("model=ds_cnn_v3_code", "trainer.epochs=1", "hydra.sweeper.n_jobs=1"),
+            *(*self.arguments, *more),
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def study(self) -> optuna.Study | None:
         """None before the first run: a reader must not be the one to make the tables."""

@@ -63,6 +63,9 @@ NOT_RUN = {
         NEEDS_GPUS
     ),
     "python benchmarks/training_speed.py": MEASURES,
+    "python benchmarks/search_priors.py --seeds 20": MEASURES,
+    "python benchmarks/search_patience.py --seeds 10": MEASURES,
+    "python benchmarks/search_warm_start.py --seeds 0 2 100": MEASURES,
     "python benchmarks/search_speed.py": MEASURES,
     "python benchmarks/search_engines.py": MEASURES,
     "python benchmarks/report_speed.py": MEASURES,

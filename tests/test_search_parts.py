@@ -30,6 +30,7 @@ from mnist_sweep.search.engines.engine import Engine
 from mnist_sweep.search.engines.job import Ended, Job, OnEpoch
 from mnist_sweep.search.failures import Failures, SearchFailedError
 from mnist_sweep.search.objectives import Objectives
+from mnist_sweep.search.patience import Patience
 from mnist_sweep.search.points.candidate import Candidates
 from mnist_sweep.search.points.composer import Composer
 from mnist_sweep.search.points.proposing import (
@@ -44,7 +45,7 @@ from mnist_sweep.search.points.sampler import make_sampler, number_of_trials
 from mnist_sweep.search.points.space import make_space
 from mnist_sweep.search.settings import Direction, SearchSettings, search_settings
 from mnist_sweep.search.study.attributes import ATTEMPT, RETRY, RETRY_OF, STATUS, is_finished
-from mnist_sweep.search.study.lasting import Patience
+from mnist_sweep.search.study.lasting import OutageWait
 from mnist_sweep.search.study.ledger import Ledger
 from mnist_sweep.search.study.opening import check_same, in_common
 from mnist_sweep.search.trials.layout import Layout
@@ -140,13 +141,14 @@ class Parts:
             self.settings,
             self.n_trials,
             engine=engine,
-            patience=Patience(0.0, progress.note),
+            outage_wait=OutageWait(0.0, progress.note),
             ledger=self.ledger,
             proposer=self.proposer,
             lifecycle=self.lifecycle,
             recovery=self.recovery,
             rows=self.rows,
             failures=Failures(self.settings, self.n_trials, self.layout.sweep_dir),
+            patience=Patience(self.settings.patience, self.ledger, self.objectives),
             progress=progress,
             summary=Summary(
                 progress.console, self.objectives, self.layout.sweep_dir, "python -m mnist_sweep"

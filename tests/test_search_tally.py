@@ -170,3 +170,36 @@ def test_ended_trials_are_not_looked_up_again(tmp_path: Path) -> None:
     first = study.get_trials(deepcopy=False)
     known = study._storage.known[study._study_id]  # type: ignore[attr-defined]
     known.in_states(None, 11, {10: first[10]}.__getitem__, deepcopy=False)
+
+
+def test_a_point_to_try_first_is_tried_once_whoever_queues_it(tmp_path: Path) -> None:
+    """By two controllers at once, neither of which sees the other's trial."""
+    storage = open_storage(None, tmp_path)
+    study = optuna.create_study(study_name="s", storage=storage)
+    ledger = Ledger(study, 60)
+    ledger.queue_first([{"lr": 0.1}, {"lr": 0.2}, {"lr": 0.1}], "me")
+    other = Ledger(study, 60)
+    other.tally.update([])
+    known, other.tally.first = other.count().first, {}
+    other.queue_first([{"lr": 0.2}, {"lr": 0.3}], "you")
+    other.tally.first = known
+    ledger.queue_first([{"lr": 0.3}], "me")
+    assert len(ledger.trials()) == 4
+    claimed = [ledger.claim(10) for _ in range(4)]
+    given = [trial.suggest_float("lr", 0, 1) for trial in claimed if trial is not None]
+    assert given == [0.1, 0.2, 0.3]
+    assert [t.user_attrs.get(STATUS) for t in ledger.trials()] == [None, None, "duplicate", None]
+
+
+def test_a_retry_of_a_part_of_a_point_has_the_whole_of_it(tmp_path: Path) -> None:
+    study = optuna.create_study(study_name="s", storage=open_storage(None, tmp_path))
+    ledger = Ledger(study, 60)
+    ledger.queue_first([{"lr": 0.1}], "me")
+    trial = ledger.claim(9)
+    assert trial is not None
+    point = {name: trial.suggest_float(name, 0, 1) for name in ("lr", "decay")}
+    ledger.fail(trial, "failed", "by chance", **{RETRY: True})
+    ledger.queue_retries()
+    again = ledger.claim(9)
+    assert again is not None
+    assert {name: again.suggest_float(name, 0, 1) for name in ("lr", "decay")} == point

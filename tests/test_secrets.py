@@ -48,6 +48,17 @@ def write_own_sweep(folder: Path, sweeper: str) -> Path:
     return path
 
 
+def test_a_warm_start_leaves_no_password(cli: Cli, tmp_path: Path) -> None:
+    assert cli(*SEARCH, *SMALL, *FORMS["quoted"]).returncode == 0
+    other = [SEARCH[0], SEARCH[1], SEARCH[3], "hydra.sweeper.study_name=t", *SMALL, TRIALS]
+    done = cli(*other, f"hydra.sweeper.warm_start='s@{AS_FILE}'", "hydra.verbose=true")
+    assert "s@sqlite:///file:study.db: 2 runs told to the sampler" in done.stdout, done.stderr
+    refused = cli(*other, f"hydra.sweeper.warm_start='u@{ON_SERVER}'")
+    assert refused.returncode == 2 and "127.0.0.1:1/db" in refused.stderr
+    check_secret(refused, tmp_path)
+    check_secret(done, tmp_path)
+
+
 @pytest.mark.parametrize("form", FORMS)
 @pytest.mark.parametrize("begin", [SEARCH, STOCK], ids=["search", "stock"])
 def test_a_search_leaves_no_password(cli: Cli, tmp_path: Path, form: str, begin: list[str]) -> None:

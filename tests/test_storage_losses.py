@@ -14,7 +14,7 @@ from optuna.exceptions import StorageInternalError
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
-from mnist_sweep.search.study.lasting import LastingStorage, Patience, StorageFailureError
+from mnist_sweep.search.study.lasting import LastingStorage, OutageWait, StorageFailureError
 from mnist_sweep.search.study.storage import open_storage
 from tests.losing_proxy import LosingCalls, LosingProxy, losing_proxy
 from tests.postgres import IN_URL, Server, new_database, running_server
@@ -36,7 +36,7 @@ class Cut:
         """url: of the storage by that line. whole: of the same by another one."""
         self.proxy = proxy
         self.said: list[str] = []
-        self.patience = Patience(60, self.said.append)
+        self.outage_wait = OutageWait(60, self.said.append)
         storage = open_storage(url, folder)
         assert isinstance(storage, LastingStorage)
         self.storage = storage
@@ -46,7 +46,7 @@ class Cut:
         self.waiting = storage.create_new_trial(
             self.study_id, create_trial(state=TrialState.WAITING)
         )
-        storage.patience = self.patience
+        storage.outage_wait = self.outage_wait
         name = self.study.study_name
         self.whole = optuna.load_study(study_name=name, storage=open_storage(whole, folder))
 
@@ -202,7 +202,7 @@ def test_a_value_that_the_database_refuses_is_no_lost_connection(cut: Cut) -> No
 
 
 def test_a_cut_is_an_error_at_once_where_nobody_waits(cut: Cut) -> None:
-    cut.storage.patience = None
+    cut.storage.outage_wait = None
     cut.proxy.lose(b"COMMIT", answer=True)
     with pytest.raises(StorageInternalError) as caught:
         cut.new_trial()
@@ -228,7 +228,7 @@ def test_another_thread_does_not_wait(cut: Cut) -> None:
 
 
 def test_once_patience_has_ended_nothing_waits(cut: Cut) -> None:
-    cut.patience.end()
+    cut.outage_wait.end()
     cut.proxy.lose(b"COMMIT", answer=False)
     with pytest.raises(StorageFailureError):
         cut.new_trial()
@@ -251,7 +251,7 @@ def test_a_file_that_another_program_has_locked_is_waited_for(
         said.append(line)
         other.rollback()
 
-    storage.patience = Patience(60, unlock)
+    storage.outage_wait = OutageWait(60, unlock)
     assert study.get_trials() == []
     other.execute("BEGIN EXCLUSIVE")
     assert study.ask().number == 0

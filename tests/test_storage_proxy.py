@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import optuna
 import pytest
 
-from mnist_sweep.search.study.lasting import LastingStorage, Patience
+from mnist_sweep.search.study.lasting import LastingStorage, OutageWait
 from mnist_sweep.search.study.storage import open_storage
 from tests.books import check_books
 from tests.conftest import cli_in, environment
@@ -99,7 +99,7 @@ def outages(search: Search, proxies: list[Proxy], server: Server) -> None:
     wait_until(lambda: len(search.running(command)) == 2, command)
     storage = open_storage(database, search.folder)
     assert isinstance(storage, LastingStorage)
-    storage.patience = Patience(60, print)
+    storage.outage_wait = OutageWait(60, print)
     search.on_server = optuna.load_study(study_name="s", storage=storage)
     proxies[0].end()
     search.open_gate()

@@ -25,20 +25,25 @@ from mnist_sweep.search.engines.job import SweepContext
 from mnist_sweep.search.failures import Failures
 from mnist_sweep.search.growing import open_to_go_on, used_by
 from mnist_sweep.search.objectives import Objectives
+from mnist_sweep.search.patience import Patience
 from mnist_sweep.search.points.candidate import Candidates
 from mnist_sweep.search.points.composer import Composer
 from mnist_sweep.search.points.fitting import Fitter
 from mnist_sweep.search.points.grid import MOST_POINTS, Point, in_order, number_in_all
 from mnist_sweep.search.points.growth import grid_points
+from mnist_sweep.search.points.guesses import TRY_FIRST, guesses
 from mnist_sweep.search.points.proposing import Proposer
 from mnist_sweep.search.points.sampler import make_sampler, number_of_trials
 from mnist_sweep.search.points.space import Space, make_space
+from mnist_sweep.search.points.taken_over import note_taken_over, taken_over
 from mnist_sweep.search.points.validity import check_places
+from mnist_sweep.search.points.warm_start import warm_start
 from mnist_sweep.search.points.wording import bare_key
 from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.attributes import POINTS
-from mnist_sweep.search.study.lasting import LastingStorage, Patience
+from mnist_sweep.search.study.lasting import LastingStorage, OutageWait
 from mnist_sweep.search.study.ledger import Ledger
+from mnist_sweep.search.study.opening import attrs_of
 from mnist_sweep.search.study.origin import Origin, note_origin
 from mnist_sweep.search.trials.layout import Layout
 from mnist_sweep.search.trials.lifecycle import Lifecycle
@@ -88,7 +93,11 @@ def make_controller(
 
     pruner = make_pruner(settings)
     make_sampler(settings, candidates, 0)  # what is wrong with it is said before there is a study
+    first = guesses(settings, space)
     check_places(samples, trains_here=workforce.is_here)
+    objectives = Objectives(settings.objective, settings.direction)
+    kept = attrs_of(name, settings.storage, sweep_dir) if settings.warm_start else {}
+    new = warm_start(settings, candidates, objectives, find(base.data), name, kept)
     opened = open_to_go_on(name, settings, sweep_dir, candidates)
     study, storage = opened.study, opened.storage
     if opened.candidates is not candidates:  # the study has more than this command says
@@ -109,11 +118,18 @@ def make_controller(
         n_trials = number_in_all(settings, grid, study.get_trials(deepcopy=False))
         study.set_user_attr(POINTS, n_trials)
         swept = tuple(map(bare_key, candidates.space.distributions))
-    study.sampler = make_sampler(settings, candidates, len(study.get_trials(deepcopy=False)))
+    ledger = Ledger(study, settings.lease_s, settings.rungs)
+    if new is not None:
+        note_taken_over(study, new)
+    earlier = taken_over(study)
+    told = [trial for one in earlier for trial in one.trials(candidates.space)]
+    num_known = len(ledger.trials()) + len(told)
+    study.sampler = make_sampler(settings, candidates, num_known, told)
     if pruner is not None:
         study.pruner = pruner
-    ledger = Ledger(study, settings.lease_s, settings.rungs)
-    objectives = Objectives(settings.objective, settings.direction)
+    ledger.queue_first(first, TRY_FIRST)
+    for one in earlier:
+        ledger.queue_first(one.first, one.source)
 
     command = Surroundings.of(cfg).command
     progress = Progress(ledger, objectives, n_trials)
@@ -129,27 +145,30 @@ def make_controller(
         warn(progress.console, "is this meant?", doubt)
     if doubt_of_origin is not None:
         warn(progress.console, "mixed", doubt_of_origin)
+    for one in earlier:
+        progress.note(f"warm    {one.source}: {one.text}")
     if grid is None and settings.n_trials is not None and n_trials < settings.n_trials:
         progress.note(
             f"space   {n_trials} points in all, so no more trials, for all that "
             f"hydra.sweeper.n_trials={settings.n_trials}"
         )
-    patience = Patience(settings.storage_wait_s, progress.note)
+    outage_wait = OutageWait(settings.storage_wait_s, progress.note)
     if isinstance(storage, LastingStorage):
-        storage.patience = patience
+        storage.outage_wait = outage_wait
     controller = Controller(
         settings,
         n_trials,
         engine=engine,
-        patience=patience,
+        outage_wait=outage_wait,
         ledger=ledger,
         proposer=Proposer(settings, ledger, candidates, n_trials, grid),
         lifecycle=Lifecycle(settings, objectives, ledger, rows, threads),
         recovery=Recovery(settings, objectives, ledger, rows),
         rows=rows,
         failures=Failures(settings, n_trials, sweep_dir),
+        patience=Patience(settings.patience, ledger, objectives),
         progress=progress,
-        summary=Summary(progress.console, objectives, sweep_dir, command, swept),
+        summary=Summary(progress.console, objectives, sweep_dir, command, swept, earlier),
     )
     _leave_command(cfg, sweep_dir)
     return controller

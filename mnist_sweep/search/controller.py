@@ -16,10 +16,12 @@ from mnist_sweep.search.engines.engine import Engine
 from mnist_sweep.search.engines.job import Ended, Job
 from mnist_sweep.search.failures import Failures
 from mnist_sweep.search.interrupts import Interrupts
+from mnist_sweep.search.patience import Patience
 from mnist_sweep.search.points.proposing import Accepted, Proposer, Rejected
 from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.attributes import is_finished
-from mnist_sweep.search.study.lasting import Patience, StorageFailureError
+from mnist_sweep.search.study.ended import note_begin, note_end
+from mnist_sweep.search.study.lasting import OutageWait, StorageFailureError
 from mnist_sweep.search.study.ledger import Ledger
 from mnist_sweep.search.study.requests import Requests
 from mnist_sweep.search.trials.lifecycle import Lifecycle, Verdict
@@ -44,13 +46,14 @@ class Controller:
         n_trials: int,
         *,
         engine: Engine,
-        patience: Patience,
+        outage_wait: OutageWait,
         ledger: Ledger,
         proposer: Proposer,
         lifecycle: Lifecycle,
         recovery: Recovery,
         rows: Rows,
         failures: Failures,
+        patience: Patience,
         progress: Progress,
         summary: Summary,
     ) -> None:
@@ -58,16 +61,17 @@ class Controller:
         self.n_trials = n_trials
         self.max_minutes = settings.max_minutes
         self.engine = engine
-        self.patience = patience
+        self.outage_wait = outage_wait
         self.ledger = ledger
         self.proposer = proposer
         self.lifecycle = lifecycle
         self.recovery = recovery
         self.rows = rows
         self.failures = failures
+        self.patience = patience
         self.progress = progress
         self.summary = summary
-        self.interrupts = Interrupts(self._say_stopping, patience.end)
+        self.interrupts = Interrupts(self._say_stopping, outage_wait.end)
         self.requests = Requests(ledger.study, ledger.leases.name)
         self.start = time.monotonic()
 
@@ -84,6 +88,7 @@ class Controller:
             try:
                 self.recovery.write_rejected()
                 self.recovery.recover()
+                note_begin(self.ledger.study)
                 self.engine.open()
                 if on_start is not None:
                     on_start()
@@ -135,7 +140,7 @@ class Controller:
     def _fill(self) -> None:
         """Gives every free worker a run, as far as there are trials to begin."""
         self.ledger.queue_retries()
-        while self.engine.has_room and not self.interrupts.is_stopping and not self._is_late:
+        while self.engine.has_room and not self._is_ending:
             try:
                 if not self._offer():
                     return
@@ -185,11 +190,11 @@ class Controller:
         """
         try:
             if isinstance(error, KeyboardInterrupt | StorageFailureError):
-                self.patience.end()
+                self.outage_wait.end()
             with suppress(StorageFailureError):  # the next command on the study does it
                 self._abandon_all()
         except KeyboardInterrupt:
-            self.patience.end()
+            self.outage_wait.end()
             error = KeyboardInterrupt()
         if isinstance(error, KeyboardInterrupt) or self.interrupts.is_over:
             raise SearchInterrupted(
@@ -207,12 +212,17 @@ class Controller:
         self.lifecycle.running.pop(number)
 
     @property
+    def _is_ending(self) -> bool:
+        """Whether no more trials are to begin, for all that there is room for some."""
+        return self.interrupts.is_stopping or self._is_late or self.patience.is_over
+
+    @property
     def _is_late(self) -> bool:
         limit = self.max_minutes
         return limit is not None and time.monotonic() - self.start > 60 * limit
 
     def _is_done(self) -> bool:
-        if self.interrupts.is_stopping or self._is_late or self.proposer.is_over:
+        if self._is_ending or self.proposer.is_over:
             return True
         return self.proposer.is_exhausted and not self.ledger.has_open()
 
@@ -221,11 +231,22 @@ class Controller:
         self.progress.note(f"finishing {running} running trials; Ctrl-C again stops them at once")
 
     def _say_why_ended(self) -> None:
+        study = self.ledger.study
         if self.ledger.is_over(self.n_trials):
+            note_end(study, f"all {self.n_trials} trials are finished")
             return
         if self.interrupts.is_stopping:
+            note_end(study, "it was stopped by hand")
             raise SearchInterrupted("stopped; the same command goes on with the study")
-        if not self._is_late:
-            reason = self.proposer.why_exhausted()
-            self.progress.note(f"ended   before {self.n_trials} trials: {reason}")
+        reason = self._why_before_all()
+        note_end(study, reason)
+        self.progress.note(f"ended   before {self.n_trials} trials: {reason}")
+        if not self._is_late and not self.patience.is_over:
             self.failures.check_end(any_finished=any(map(is_finished, self.ledger.trials())))
+
+    def _why_before_all(self) -> str:
+        if self._is_late:
+            return f"hydra.sweeper.max_minutes={self.max_minutes:g} have passed"
+        if self.patience.is_over:
+            return self.patience.why()
+        return self.proposer.why_exhausted()

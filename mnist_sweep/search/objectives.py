@@ -1,5 +1,6 @@
 """What a search goes by: columns of a run's record, their mean over seeds, and what is better."""
 
+import math
 import statistics
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -51,8 +52,36 @@ class Objectives:
         return self.scores(trial.values), -trial.number
 
 
+def standard_error(objective: str, records: Sequence[RunRecord]) -> float:
+    """Of a trial's value. records: of its seeds.
+
+    Of several seeds that of their mean. Of one seed that of a share of the validation images,
+    sqrt(p (1 - p) / n), with one image more taken for wrong, for that of no errors would be 0. A
+    loss comes from the images that are wrong, mostly, so its relative error is theirs,
+    1 / sqrt(errors). What is counted, such as parameters, has none.
+    """
+    if len(records) > 1:
+        values = [float(getattr(record, objective)) for record in records]
+        return statistics.stdev(values) / math.sqrt(len(values))
+    [record] = records
+    accuracy = record.val_acc_raw if objective.endswith("_raw") else record.val_acc
+    if not objective.startswith("val_") or accuracy is None or not record.val_images:
+        return 0.0
+    images = record.val_images
+    errors = images * (1 - accuracy) + 1
+    if "loss" in objective:
+        return float(abs(getattr(record, objective)) / math.sqrt(errors))
+    share = min(errors / images, 0.5)
+    return math.sqrt(share * (1 - share) / images)
+
+
 def format_value(value: float) -> str:
     return f"{value:.4f}" if abs(value) < 100 else f"{value:,.0f}"
+
+
+def format_noise(noise: float) -> str:
+    """With two digits: `0.0005`, `0.0012`, `130`."""
+    return f"{float(f'{noise:.2g}'):,.9g}"
 
 
 def _completed(trials: Iterable[FrozenTrial]) -> list[FrozenTrial]:

@@ -4,7 +4,7 @@ import copy
 from collections import defaultdict
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from optuna.distributions import BaseDistribution
@@ -186,6 +186,11 @@ def suggest(trial: Trial, name: str, distribution: BaseDistribution) -> Any:
     return trial._suggest(name, distribution)
 
 
+def contains(distribution: BaseDistribution, value: Any) -> bool:
+    """Whether a number is one that may be suggested."""
+    return bool(distribution._contains(distribution.to_internal_repr(value)))
+
+
 def read_trial(study: Study, number: int) -> FrozenTrial:
     """As the storage has it now."""
     storage = study._storage
@@ -216,8 +221,13 @@ def is_given(trial: FrozenTrial) -> bool:
 
 def given_point(trial: FrozenTrial) -> dict[str, Any]:
     """System attributes with which a new trial gets the point of this one."""
-    params: Mapping[str, Any] = trial.system_attrs.get(FIXED_PARAMS, trial.params)
-    return {FIXED_PARAMS: params} if params else {}
+    params = {**trial.system_attrs.get(FIXED_PARAMS, {}), **trial.params}
+    return fixed_point(params) if params else {}
+
+
+def fixed_point(params: Mapping[str, Any]) -> dict[str, Any]:
+    """System attributes with which a new trial gets these values; the others are its sampler's."""
+    return {FIXED_PARAMS: dict(params)}
 
 
 def says_ended_before(error: ValueError) -> bool:
@@ -252,6 +262,15 @@ class Excerpt:
     ) -> list[FrozenTrial]:
         trials = [trial for trial in self._trials if states is None or trial.state in states]
         return copy.deepcopy(trials) if deepcopy else trials
+
+
+def excerpt(study: Study, trials: Sequence[FrozenTrial]) -> Study:
+    return cast(Study, Excerpt(study, trials))
+
+
+def with_told(study: Study, told: Sequence[FrozenTrial]) -> Study:
+    """The study, of which a sampler sees these trials, too."""
+    return excerpt(study, [*told, *study._get_trials(deepcopy=False)]) if told else study
 
 
 def groups_parameters(sampler: TPESampler) -> bool:

@@ -105,12 +105,20 @@ class SearchSettings(Schema):
     """Share of this command's trials, of at least ten, that may fail before the sweep stops."""
     max_minutes: Annotated[Annotated[float, Field(gt=0)] | None, NotIn.STUDY]
     """Start no trial after this time."""
+    patience: Annotated[Count | None, NotIn.STUDY]
+    """Start no trial after so many finished ones in a row without a gain beyond noise."""
     lease_s: Annotated[float, Field(gt=0), NotIn.STUDY]
     """A controller elsewhere that was silent for this long is dead, and its trials are retried."""
     custom_search_space: Annotated[str | None, NotIn.STUDY]
     """Function of (config, trial), whose suggestions join the space (see MNIST_SWEEP_TARGETS)."""
     params: Annotated[dict[str, Any] | None, NotIn.STUDY]
     """The search space, as overrides: key -> choice(...), range(...), interval(...) or a value."""
+    warm_start: Annotated[str | None, NotIn.STUDY]
+    """Finished runs to learn from: a results table, a search's directory or name, STUDY@URL."""
+    try_first: Annotated[tuple[dict[str, Any], ...], NotIn.STUDY]
+    """Points to try before any other, or parts of such, whose rest is the sampler's."""
+    priors: Annotated[dict[str, Any] | None, NotIn.STUDY]
+    """Parameter -> a value near which good ones are expected, or {near: value, spread: share}."""
     sampler: Annotated[dict[str, Any], NotIn.STUDY]
     pruner: dict[str, Any] | None
 
@@ -125,7 +133,8 @@ class SearchSettings(Schema):
         return self.is_grid or str(self.sampler.get("_target_")).endswith("BruteForceSampler")
 
     @field_validator(
-        "objective", "direction", "rungs", "fit", "fit_rest", "conditions", mode="before"
+        *("objective", "direction", "rungs", "fit", "fit_rest", "conditions", "try_first"),
+        mode="before",
     )
     @classmethod
     def _lists_as_tuples(cls, value: Any) -> Any:
@@ -172,6 +181,12 @@ class SearchSettings(Schema):
                 f"hydra.sweeper.replicates={{max: {race.max}, race: true}} does not go with "
                 f"hydra.sweeper.objective={list(self.objective)}, by which no seed can win or "
                 "lose: use one measured objective such as val_acc, or a number of replicates"
+            )
+        if several and self.patience is not None:
+            raise ValueError(
+                f"hydra.sweeper.patience={self.patience} does not go with several objectives, "
+                "which have no one value to gain in: use hydra.sweeper.patience=null, and n_trials "
+                "or max_minutes"
             )
         if self.rungs is not None and self.pruner is not None:
             raise ValueError(

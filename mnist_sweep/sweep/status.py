@@ -16,6 +16,7 @@ from mnist_sweep.runs.history import read_history
 from mnist_sweep.runs.so_far import SoFar
 from mnist_sweep.search.display.notation import over_seeds, short_params
 from mnist_sweep.search.objectives import format_value
+from mnist_sweep.search.points.taken_over import taken_over
 from mnist_sweep.search.study.attributes import (
     CHANGES,
     CONTROLLER,
@@ -23,6 +24,7 @@ from mnist_sweep.search.study.attributes import (
     is_finished,
     is_rejected,
 )
+from mnist_sweep.search.study.ended import last_end
 
 
 def show_status(search: Search) -> None:
@@ -36,6 +38,7 @@ def show_status(search: Search) -> None:
     if left := _time_left(search, trials):
         lines.append(("left", left))
     lines += [("grown", text) for text in _changes(search)]
+    lines += [("warm", f"{one.source}: {one.text}") for one in taken_over(search.study)]
     for name, text in lines:
         console.print(Text(f"{name:<8}{text}"), soft_wrap=True)
     running = [trial for trial in trials if trial.state == TrialState.RUNNING]
@@ -45,6 +48,8 @@ def show_status(search: Search) -> None:
         line = f"{lease.host.split()[0]}, process {lease.pid}: {num_running[name]} running"
         console.print(Text(f"{'works':<8}{line}"), soft_wrap=True)
     if not at_work:
+        if (end := last_end(search.study)) is not None:
+            console.print(Text(f"{'ended':<8}{end.at}: {end.why}"), soft_wrap=True)
         console.print("works   nobody; the same command goes on with the study")
     if running:
         table = Table(box=None, pad_edge=False)

@@ -24,9 +24,11 @@ from mnist_sweep.search.optuna_private import is_given
 from mnist_sweep.search.study.attributes import (
     ATTEMPT,
     ERROR,
+    FIRST_OF,
     NUM_PARAMS,
     OUT,
     OVERRIDES,
+    PRIOR,
     RETRY,
     RETRY_OF,
     real_widths,
@@ -238,6 +240,10 @@ class Explainer:
     def _asked(self, trial: FrozenTrial) -> str:
         if (earlier := trial.user_attrs.get(RETRY_OF)) is not None:
             return f"the point of trial {earlier}, which is tried again"
+        if (giver := trial.user_attrs.get(FIRST_OF)) is not None:
+            return f"a point to be tried first, of {giver}"
+        if prior := trial.user_attrs.get(PRIOR):
+            return f"{self.sampler}; {', '.join(prior)} near hydra.sweeper.priors"
         if is_given(trial):
             return f"{self.sampler}, which goes through given points"
         return self.sampler

@@ -48,6 +48,8 @@ class SearchInfo:
     """Trial -> run id."""
     explained: "tuple[Explained, ...]" = ()
     """All its trials by number, those without a run too; none where its study is not here."""
+    warm_starts: tuple[str, ...] = ()
+    """What it took over from runs of elsewhere, a line a source."""
 
 
 def searches(runs: pd.DataFrame, folders: RunFolders) -> Iterator[SearchInfo]:
@@ -73,6 +75,7 @@ def searches(runs: pd.DataFrame, folders: RunFolders) -> Iterator[SearchInfo]:
             parallel=None if study is None else _parallel(study),
             first_runs=dict(trials.dropna(subset="trial").groupby("trial").run_id.first()),
             explained=explained,
+            warm_starts=() if study is None else study.warm_starts,
         )
 
 

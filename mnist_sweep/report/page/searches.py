@@ -29,7 +29,8 @@ class SearchSection:
     @property
     def words(self) -> str:
         counts = ", ".join(f"{number:,} {status}" for status, number in self.info.statuses)
-        return f"{counted(self.info.num_trials, 'trial')}: {counts}."
+        warm = "".join(f" Warm start from {line}." for line in self.info.warm_starts)
+        return f"{counted(self.info.num_trials, 'trial')}: {counts}.{warm}"
 
     @property
     def best(self) -> "BestSection | None":

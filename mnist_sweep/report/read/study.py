@@ -31,6 +31,8 @@ class SearchStudy:
     """Completed and pruned ones; rejected points, which were never trained, are left out."""
     scaled: tuple[str, ...] = ()
     """Patterns of the parameters that are proportions, scaled to the budget (budget=fit)."""
+    warm_starts: tuple[str, ...] = ()
+    """What it took over from runs of elsewhere, which are no trials of it: a line a source."""
 
     @property
     def parameters(self) -> list[str]:
@@ -213,11 +215,14 @@ def objective_names(study: "Study") -> list[str]:
 
 def as_search_study(folder: Path, study: "Study") -> SearchStudy:
     """folder: the search's."""
+    from mnist_sweep.search.points.taken_over import taken_over
     from mnist_sweep.search.study.attributes import is_finished
 
+    warm_starts = tuple(f"{one.source}: {one.text}" for one in taken_over(study))
     settings = study.user_attrs.get("settings", {})
     directions = [direction.name.lower() for direction in study.directions]
     names = objective_names(study)
     finished = [trial for trial in study.get_trials(deepcopy=False) if is_finished(trial)]
     scaled = *settings.get("hydra.sweeper.fit", []), *settings.get("hydra.sweeper.fit_rest", [])
-    return SearchStudy(folder, dict(zip(names, directions, strict=True)), finished, scaled)
+    objectives = dict(zip(names, directions, strict=True))
+    return SearchStudy(folder, objectives, finished, scaled, warm_starts)

@@ -17,6 +17,7 @@ from mnist_sweep.runs.table import ResultsTable
 from mnist_sweep.search.display.front import front_lines
 from mnist_sweep.search.display.notation import again, over_seeds, short_params
 from mnist_sweep.search.objectives import Objectives, format_value
+from mnist_sweep.search.points.taken_over import WarmStart
 from mnist_sweep.search.study.attributes import (
     OUT,
     SEED_VALUES,
@@ -39,14 +40,16 @@ class Summary:
         sweep_dir: Path,
         command: str,
         swept: Sequence[str] = (),
+        warm_starts: Sequence[WarmStart] = (),
     ) -> None:
         """command: of a run in the search's surroundings, its overrides left out. swept: keys of a
-        grid, whose runs are shown."""
+        grid, whose runs are shown. warm_starts: what the study has taken over."""
         self.console = console
         self.objectives = objectives
         self.sweep_dir = sweep_dir
         self.command = command
         self.swept = swept
+        self.warm_starts = warm_starts
 
     def show(self, trials: Sequence[FrozenTrial], seconds: float) -> None:
         """The best trial, or the front, and where everything lies; writes the former to a file."""
@@ -76,6 +79,9 @@ class Summary:
             self._write({"solutions": list(map(self._solution, best))})
         if out := [trial for trial in trials if OUT in trial.user_attrs]:
             self._note(_race_in_words(trials, len(out)))
+        for one in self.warm_starts:
+            counts = f"{len(one.told)} points told to the sampler, {len(one.first)} tried first"
+            self._note(f"warm    {one.source}: {counts}; none of its runs is counted here")
         self._note(f"table   {self.sweep_dir / RESULTS_TABLE}")
 
     def _show_best(self, trial: FrozenTrial, completed: int) -> None:

@@ -110,7 +110,7 @@ class Candidates:
             reason = None
         unknown = 0.0 if reason is None else 1.0
         macs = None if costs is None else costs.macs
-        excess = unknown if num_params is None else _excess(num_params, macs, budget)
+        excess = unknown if num_params is None else excess_of(num_params, macs, budget)
         return Candidate(config, choices, overrides, num_params, costs, reason, excess)
 
     def _keep(self, net: str, costs: Profile) -> Profile:
@@ -149,7 +149,8 @@ class Candidates:
         }
 
 
-def _excess(num_params: int, macs: int | None, budget: BudgetConfig) -> float:
+def excess_of(num_params: float, macs: float | None, budget: BudgetConfig) -> float:
+    """Share by which a net misses the budget; at most 0 if it fits."""
     shares = [-1.0]
     if budget.max_params is not None:
         shares.append(num_params / budget.max_params - 1)

@@ -1,13 +1,18 @@
 """What proposes points: a sampler of Optuna's."""
 
+from collections.abc import Sequence
+
 from optuna.samplers import BaseSampler, RandomSampler, TPESampler
+from optuna.trial import FrozenTrial
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.search.classes import OPTUNA_CLASSES, construct
 from mnist_sweep.search.points.candidate import Candidates
 from mnist_sweep.search.points.grid import MOST_POINTS
 from mnist_sweep.search.points.long_study import LongStudyTPE
+from mnist_sweep.search.points.priors import NearPriors, priors
 from mnist_sweep.search.points.space import Space
+from mnist_sweep.search.points.told import Told
 from mnist_sweep.search.points.untried import listed
 from mnist_sweep.search.settings import SearchSettings
 
@@ -32,8 +37,14 @@ def number_of_trials(settings: SearchSettings, space: Space) -> int:
     return min(n for n in (size, settings.n_trials) if n is not None)
 
 
-def make_sampler(settings: SearchSettings, candidates: Candidates, offset: int) -> BaseSampler:
-    """offset: so that a study that is gone on with does not repeat its random numbers.
+def make_sampler(
+    settings: SearchSettings,
+    candidates: Candidates,
+    offset: int,
+    told: Sequence[FrozenTrial] = (),
+) -> BaseSampler:
+    """offset: so that a study that is gone on with does not repeat its random numbers, nor those
+    of the runs that it is told of. told: finished trials beside the study's.
 
     Raises:
         UserError: it is no sampler, or does not take these values.
@@ -49,4 +60,9 @@ def make_sampler(settings: SearchSettings, candidates: Candidates, offset: int) 
             f"hydra.sweeper.sampler._target_={config.get('_target_')} is no sampler of "
             "Optuna's: use one of hydra/sweeper/sampler's choices"
         )
-    return LongStudyTPE(sampler) if isinstance(sampler, TPESampler) else sampler
+    if isinstance(sampler, TPESampler):
+        sampler = LongStudyTPE(sampler, told)
+    elif told:
+        sampler = Told(sampler, told)
+    expected = priors(settings, candidates.space)
+    return NearPriors(sampler, expected, config.get("seed")) if expected else sampler

@@ -109,9 +109,13 @@ class Space:
     def exists(self, name: str, chosen: Mapping[str, Any]) -> bool:
         """Whether the parameter does beside these values of others."""
         return all(
-            parent in chosen and _as_text(chosen[parent]) in map(_as_text, values)
-            for parent, values in self.conditions.get(name, {}).items()
+            parent in chosen and self.allows(name, parent, chosen[parent])
+            for parent in self.conditions.get(name, {})
         )
+
+    def allows(self, name: str, parent: str, value: Any) -> bool:
+        """Whether the parameter may exist where the one that it depends on has this value."""
+        return _as_text(value) in map(_as_text, self.conditions[name][parent])
 
     def point_with(self, name: str, value: Any) -> dict[str, Any]:
         """A point in which the parameter exists and has this value."""

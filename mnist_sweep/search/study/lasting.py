@@ -109,7 +109,7 @@ def _stays(error: BaseException) -> bool:
 
 
 @dataclass
-class Patience:
+class OutageWait:
     """For how long, in seconds, a storage that is away is waited for. say: is told of it, in one
     line."""
 
@@ -146,7 +146,7 @@ class LastingStorage(BaseStorage):
         """storage: one that names its losses."""
         self.storage = storage
         self.url = url
-        self.patience: Patience | None = None
+        self.outage_wait: OutageWait | None = None
         """None: what is lost is an error at once."""
 
     def ask(self, operation: Callable[[], Any], again: Callable[[], Any] | None = None) -> Any:
@@ -162,13 +162,13 @@ class LastingStorage(BaseStorage):
                 return operation()
             except ConnectionLostError as error:
                 is_main = threading.current_thread() is threading.main_thread()
-                if self.patience is None or not is_main:
+                if self.outage_wait is None or not is_main:
                     raise StorageInternalError(error.reason) from error
-                limit_s = self.patience.limit_s
+                limit_s = self.outage_wait.limit_s
                 if begin is None:
                     begin = time.monotonic()
                     if limit_s:
-                        self.patience.say(f"{error}; waiting, {limit_s:g} s at most")
+                        self.outage_wait.say(f"{error}; waiting, {limit_s:g} s at most")
                 left = begin + limit_s - time.monotonic()
                 if left <= 0:
                     raise StorageFailureError.lost(self.url, error.reason, limit_s) from error

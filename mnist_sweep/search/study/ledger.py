@@ -10,11 +10,13 @@ may be killed at any moment. What keeps the totals exact, with nothing but Optun
   the storage lets only one controller do, and tried again under a new number. A controller that was
   asleep for longer than its lease finds its trial ended so, and gives it up.
 - A trial that is to be tried again says so itself; whoever comes by queues it. If two do, the
-  lower number counts.
+  lower number counts. So it is with points that are to be tried first.
 """
 
+import hashlib
+import json
 from bisect import insort
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -24,6 +26,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.search.optuna_private import (
+    fixed_point,
     given_point,
     look_anew,
     read_trial,
@@ -36,6 +39,8 @@ from mnist_sweep.search.study.attributes import (
     CONFIG,
     CONTROLLER,
     ERROR,
+    FIRST,
+    FIRST_OF,
     LOSSES,
     RETRY_OF,
     SETTINGS,
@@ -115,6 +120,10 @@ class Ledger:
         retry_of = trial.user_attrs.get(RETRY_OF)
         if retry_of is not None and (sooner := tally.retries[retry_of]) < trial.number:
             self.fail(trial, "duplicate", f"trial {sooner} is the retry already")
+            return None
+        first = trial.user_attrs.get(FIRST)
+        if first is not None and (sooner := tally.first[first]) < trial.number:
+            self.fail(trial, "duplicate", f"trial {sooner} is for that point already")
             return None
         if n_trials is not None and tally.taken(*OPEN, before=trial.number) >= n_trials:
             self.fail(trial, "surplus", "another controller began the last trial at the same time")
@@ -198,6 +207,21 @@ class Ledger:
                 )
             )
 
+    def queue_first(self, points: Iterable[Mapping[str, Any]], giver: str) -> None:
+        """Makes a waiting trial of each of these points, or parts of points, that the study has had
+        none for. giver: who wants it tried."""
+        known = self.count().first.keys()
+        for key, point in {_short_name(point): point for point in points}.items():
+            if key not in known:
+                attrs = {FIRST: key, FIRST_OF: giver}
+                self.study.add_trial(
+                    create_trial(
+                        state=TrialState.WAITING,
+                        system_attrs=fixed_point(point),
+                        user_attrs=attrs,
+                    )
+                )
+
     def lost(self) -> list[FrozenTrial]:
         """Running trials whose controller is gone."""
         look_anew(self.study)
@@ -208,3 +232,9 @@ class Ledger:
         running = self.count().of_state(TrialState.RUNNING)
         trying = {t.user_attrs[CONFIG]: t.number for t in running if CONFIG in t.user_attrs}
         return self.tally.configs | trying
+
+
+def _short_name(point: Mapping[str, Any]) -> str:
+    """The same for the same values."""
+    text = json.dumps(point, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -3,6 +3,7 @@
 import json
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import optuna
@@ -14,8 +15,10 @@ from mnist_sweep.config import NotIn, unchecked
 from mnist_sweep.data import find
 from mnist_sweep.errors import UserError
 from mnist_sweep.identity import flat_config, keys
+from mnist_sweep.paths import JOURNAL
 from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.attributes import OVERRIDES, SETTINGS
+from mnist_sweep.search.study.storage import open_storage
 
 SEED = "seed"
 """An attribute of the study, and the key that it holds. A version that did not compare it wrote
@@ -50,6 +53,18 @@ def open_study(name: str, storage: BaseStorage, settings: SearchSettings) -> Stu
         )
     _name_objectives(study, settings.objective)
     return study
+
+
+def attrs_of(name: str, url: str | None, sweep_dir: Path) -> Mapping[str, Any]:
+    """Of a study that there is; empty where it is to be made. Makes nothing.
+
+    Raises:
+        UserError: the storage will not do.
+    """
+    if url is None and not (sweep_dir / JOURNAL).exists():
+        return {}
+    known = open_storage(url, sweep_dir).get_all_studies()
+    return next((study.user_attrs for study in known if study.study_name == name), {})
 
 
 def _name_objectives(study: Study, objectives: Sequence[str]) -> None:

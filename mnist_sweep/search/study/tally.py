@@ -7,6 +7,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from mnist_sweep.search.study.attributes import (
     CONFIG,
+    FIRST,
     RETRY,
     RETRY_OF,
     STATUS,
@@ -36,6 +37,8 @@ class Tally:
         """Configuration -> the ended trial that has tried it."""
         self.retries: dict[int, int] = {}
         """Trial -> the first one that is its retry."""
+        self.first: dict[str, int] = {}
+        """Point to try first -> the first trial that is for it."""
         self.to_retry: list[FrozenTrial] = []
         """Ended trials that are to be tried again, and have no retry yet."""
         self.values: dict[int, dict[int, list[float]]] = {epochs: {} for epochs in rungs}
@@ -48,6 +51,8 @@ class Tally:
         for trial in new:
             if RETRY_OF in trial.user_attrs:
                 self.retries.setdefault(trial.user_attrs[RETRY_OF], trial.number)
+            if FIRST in trial.user_attrs:
+                self.first.setdefault(trial.user_attrs[FIRST], trial.number)
         still_open = []
         for trial in [*(trials[trial.number] for trial in self.open), *new]:
             if trial.state.is_finished():

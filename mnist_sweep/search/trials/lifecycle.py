@@ -17,7 +17,7 @@ from mnist_sweep.metrics import EpochMetrics
 from mnist_sweep.paths import CHECKPOINT
 from mnist_sweep.runs.record import RunName, RunRecord, Status
 from mnist_sweep.search.engines.job import Ended, Job
-from mnist_sweep.search.objectives import Objectives
+from mnist_sweep.search.objectives import Objectives, standard_error
 from mnist_sweep.search.points.proposing import Accepted
 from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.attributes import (
@@ -28,6 +28,7 @@ from mnist_sweep.search.study.attributes import (
     OVERRIDES,
     RETRY,
     RETRY_OF,
+    STANDARD_ERROR,
 )
 from mnist_sweep.search.study.ledger import Ledger
 from mnist_sweep.search.trials.pruning import why_hopeless
@@ -193,6 +194,9 @@ class Lifecycle:
                 self._write(running, status, reason)
                 if state == TrialState.PRUNED:
                     self.ledger.note(running.trial, {ERROR: records[-1].error})
+                elif self.settings.patience is not None:
+                    error = standard_error(self.objectives.names[0], records)
+                    self.ledger.note(running.trial, {STANDARD_ERROR: error})
                 if self.ledger.tell(running.trial, state, value):
                     del self.running[running.number]
                     return Verdict(running.number, None)
