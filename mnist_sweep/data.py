@@ -166,8 +166,8 @@ def fetch(config: DataConfig) -> str | None:
     Raises:
         UserError: `data` names a set that is neither there nor to be had.
     """
-    name = "mnist" if config.name == "auto" else config.name
-    if name == "digits" or is_present(config.root, name):
+    name = _wanted(config)
+    if is_here(config):
         return None
     _check_root(config.root, name)
     problem = "data.download=false"
@@ -181,6 +181,16 @@ def fetch(config: DataConfig) -> str | None:
     if config.name == "auto" and not _is_named(config.root):
         return f"{_missing(config.root, name)} ({problem})"
     raise UserError(f"{_named(config)}: {_missing(config.root, name)} ({problem})")
+
+
+def is_here(config: DataConfig) -> bool:
+    """Whether the set that `config` asks for needs no download."""
+    name = _wanted(config)
+    return name == "digits" or is_present(config.root, name)
+
+
+def _wanted(config: DataConfig) -> str:
+    return "mnist" if config.name == "auto" else config.name
 
 
 @lru_cache(maxsize=4)  # a worker has many runs on the same data
@@ -226,8 +236,8 @@ def find(config: DataConfig) -> str:
     Raises:
         UserError: the set is not there.
     """
-    name = "mnist" if config.name == "auto" else config.name
-    if name == "digits" or is_present(config.root, name):
+    name = _wanted(config)
+    if is_here(config):
         return name
     _check_root(config.root, name)
     if config.name == "auto" and not _is_named(config.root):

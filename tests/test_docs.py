@@ -56,10 +56,14 @@ NOT_RUN = {
     "CUDA_VISIBLE_DEVICES=0,2 python -m mnist_sweep -m sweep=arch_20k trainer.device=cuda": (
         NEEDS_GPUS
     ),
+    "python -m mnist_sweep -m sweep=arch_20k hydra.sweeper.preview=true": (
+        "takes half a minute; tests/test_search_preview.py has previews"
+    ),
     "python benchmarks/training_speed.py": MEASURES,
     "python benchmarks/search_speed.py": MEASURES,
     "python benchmarks/search_engines.py": MEASURES,
     "python benchmarks/report_speed.py": MEASURES,
+    "python benchmarks/preview_time.py": MEASURES,
     "python benchmarks/search_scale.py --workers 100 --trials-each 3": MEASURES,
     "tensorboard --logdir outputs": SERVES,
     "mlflow ui": SERVES,

@@ -1,117 +1,67 @@
-"""Puts a search together from its command line: all that can be refused is refused here."""
+"""Puts a search together from its plan: opens its study and its tables, and chooses who trains."""
 
-import os
 import shlex
-from collections.abc import Sequence
 from pathlib import Path
 
-import optuna
-import torch
-from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf
 
 from mnist_sweep.data import find
 from mnist_sweep.paths import RESULTS_TABLE, SWEEP_CONFIG
 from mnist_sweep.runs.console import warn
-from mnist_sweep.runs.provenance import code_of
 from mnist_sweep.runs.surroundings import Surroundings
 from mnist_sweep.runs.table import readable_rows
-from mnist_sweep.search.checks import check_sweep, doubts
-from mnist_sweep.search.classes import construct
+from mnist_sweep.search.checks import doubts
 from mnist_sweep.search.controller import Controller
 from mnist_sweep.search.display.progress import Progress
 from mnist_sweep.search.display.summary import Summary
 from mnist_sweep.search.engines.engine import make_engine
 from mnist_sweep.search.engines.job import SweepContext
 from mnist_sweep.search.failures import Failures
-from mnist_sweep.search.objectives import Objectives
-from mnist_sweep.search.points.candidate import Candidates
-from mnist_sweep.search.points.composer import Composer
-from mnist_sweep.search.points.fitting import Fitter
+from mnist_sweep.search.planning import Plan
 from mnist_sweep.search.points.proposing import Proposer
-from mnist_sweep.search.points.sampler import make_sampler, number_of_trials
-from mnist_sweep.search.points.space import Space, make_space
 from mnist_sweep.search.points.validity import check_places
-from mnist_sweep.search.points.wording import bare_key
-from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.lasting import LastingStorage, Patience
 from mnist_sweep.search.study.ledger import Ledger
-from mnist_sweep.search.study.opening import check_whole, in_common, open_study
-from mnist_sweep.search.study.origin import Origin, note_origin
+from mnist_sweep.search.study.opening import check_whole, open_study
+from mnist_sweep.search.study.origin import note_origin
 from mnist_sweep.search.study.storage import open_storage
-from mnist_sweep.search.trials.layout import Layout
 from mnist_sweep.search.trials.lifecycle import Lifecycle
-from mnist_sweep.search.trials.pruning import make_pruner
-from mnist_sweep.search.trials.records import Records
 from mnist_sweep.search.trials.recovery import Recovery
 from mnist_sweep.search.trials.rows import Rows
-from mnist_sweep.search.workforce import make_workforce
-from mnist_sweep.settled import settle
-from mnist_sweep.sources import of_config
 from mnist_sweep.vault import as_shown
 from mnist_sweep.writing import write_whole
 
 
-def make_controller(
-    settings: SearchSettings, cfg: DictConfig, context: HydraContext, arguments: Sequence[str]
-) -> Controller:
+def make_controller(plan: Plan) -> Controller:
     """
     Raises:
-        UserError: the search cannot work, its study is another one, or a place cannot be written.
-        HydraException: a key or a choice does not exist.
+        UserError: its study is another one, data are not to be had, or a place cannot be written.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    torch.set_num_threads(1)  # counting a net is no work to share; a run sets its own
-    sweep_dir = Path(cfg.hydra.sweep.dir)
-    space = _space(settings, context, arguments)
-    composer = Composer(context.config_loader, cfg)
-    fitter = None
-    if settings.budget == "fit":
-        fitter = Fitter(composer, space, settings.fit, settings.fit_rest)
-    candidates = Candidates(composer, space, fitter)
-    samples = candidates.samples()
-    base = check_sweep(cfg, settings, candidates, samples)
-    n_trials = number_of_trials(settings, space)
-    is_searched = "trainer.device" in map(bare_key, space.distributions)
-    device = None if is_searched else base.trainer.device
-    workforce = make_workforce(settings, cfg, n_trials, device)
-
-    name = settings.study_name or os.path.relpath(sweep_dir)
-    seeds = tuple(base.seed + n for n in range(settings.replicates))
-    layout = Layout(sweep_dir, seeds)
-    space_maker = {"_target_": settings.custom_search_space or ""}
-    used = [space_maker, settings.sampler, candidates.base, *samples]
-    own, code = of_config(used), code_of(used)
-    settle(own)
-    rows = Rows(Path(base.record.table), Records(name, layout, candidates, code))
-
-    pruner = make_pruner(settings)
-    make_sampler(settings, candidates, 0)  # what is wrong with it is said before there is a study
-    check_places(samples, trains_here=workforce.is_here)
-    shared = in_common(settings, candidates.base, space.describe())
+    settings, cfg, sweep_dir, n_trials = plan.settings, plan.cfg, plan.sweep_dir, plan.n_trials
+    rows = Rows(plan.main_table, plan.records)
+    check_places(plan.samples, trains_here=plan.workforce.is_here)
     recorded = readable_rows(sweep_dir / RESULTS_TABLE)
     storage = open_storage(settings.storage, sweep_dir)
-    study = open_study(name, storage, settings, shared)
+    study = open_study(plan.name, storage, settings, plan.shared)
     check_whole(study, recorded)
     if not study.get_trials(deepcopy=False):
-        layout.check_own(name)
-    origin = Origin.of(code, candidates.choices())
-    doubt_of_origin = note_origin(study, origin, mixed=settings.mixed_code)
-    study.sampler = make_sampler(settings, candidates, len(study.get_trials(deepcopy=False)))
-    if pruner is not None:
-        study.pruner = pruner
+        plan.layout.check_own(plan.name)
+    doubt_of_origin = note_origin(study, plan.origin(), mixed=settings.mixed_code)
+    study.sampler = plan.sampler(study)
+    if plan.pruner is not None:
+        study.pruner = plan.pruner
     ledger = Ledger(study, settings.lease_s, settings.rungs)
-    objectives = Objectives(settings.objective, settings.direction)
 
-    progress = Progress(ledger, objectives, n_trials)
-    launcher = str(cfg.hydra.runtime.choices["hydra/launcher"])
-    sweep = SweepContext(context, cfg, own, space.fixed, find(base.data))
-    engine = make_engine(workforce.size, sweep, launcher, settings.lease_s, device, progress.note)
-    threads = engine.threads if base.trainer.threads == "auto" else None
-    if workforce.size == 0:
+    progress = Progress(ledger, plan.objectives, n_trials)
+    sweep = SweepContext(plan.context, cfg, plan.own, plan.space.fixed, find(plan.base.data))
+    engine = make_engine(
+        plan.workforce.size, sweep, plan.launcher, settings.lease_s, plan.device, progress.note
+    )
+    threads = engine.threads if plan.base.trainer.threads == "auto" else None
+    if plan.workforce.size == 0:
         join = shlex.join(["python", "-m", "mnist_sweep.sweep", "join", str(sweep_dir)])
         progress.note(f"workers none of its own; each that joins it: {join}")
-    for doubt in (*doubts(settings), *workforce.doubts()):
+    for doubt in (*doubts(settings), *plan.workforce.doubts()):
         warn(progress.console, "is this meant?", doubt)
     if doubt_of_origin is not None:
         warn(progress.console, "mixed", doubt_of_origin)
@@ -129,29 +79,16 @@ def make_controller(
         engine=engine,
         patience=patience,
         ledger=ledger,
-        proposer=Proposer(settings, ledger, candidates, n_trials),
-        lifecycle=Lifecycle(settings, objectives, ledger, rows, threads),
-        recovery=Recovery(ledger, rows, objectives, settings.rungs),
+        proposer=Proposer(settings, ledger, plan.candidates, n_trials),
+        lifecycle=Lifecycle(settings, plan.objectives, ledger, rows, threads),
+        recovery=Recovery(ledger, rows, plan.objectives, settings.rungs),
         rows=rows,
         failures=Failures(settings, n_trials, sweep_dir),
         progress=progress,
-        summary=Summary(progress.console, objectives, sweep_dir, Surroundings.of(cfg).command),
+        summary=Summary(progress.console, plan.objectives, sweep_dir, Surroundings.of(cfg).command),
     )
     _leave_command(cfg, sweep_dir)
     return controller
-
-
-def _space(settings: SearchSettings, context: HydraContext, arguments: Sequence[str]) -> Space:
-    extender = None
-    if settings.custom_search_space is not None:
-        extender = construct(
-            {"_target_": settings.custom_search_space, "_partial_": True},
-            "hydra.sweeper.custom_search_space",
-            context.execution_whitelist,
-        )
-    return make_space(
-        settings.params or {}, arguments, settings.conditions, extender, context.config_loader
-    )
 
 
 def _leave_command(cfg: DictConfig, sweep_dir: Path) -> None:

@@ -78,6 +78,10 @@ class SearchSettings(Schema):
     """Function of (config, trial), whose suggestions join the space (see MNIST_SWEEP_TARGETS)."""
     params: Annotated[dict[str, Any] | None, NotIn.STUDY]
     """The search space, as overrides: key -> choice(...), range(...), interval(...) or a value."""
+    zip: Annotated[tuple[tuple[str, ...], ...], NotIn.STUDY]
+    """Groups of keys that move together: the first values of all, the second ones, and so on."""
+    preview: Annotated[bool, NotIn.STUDY]
+    """Whether to say what the search would do and take, and not to begin it."""
     sampler: Annotated[dict[str, Any], NotIn.STUDY]
     pruner: dict[str, Any] | None
 
@@ -92,11 +96,19 @@ class SearchSettings(Schema):
         return self.is_grid or str(self.sampler.get("_target_")).endswith("BruteForceSampler")
 
     @field_validator(
-        "objective", "direction", "rungs", "fit", "fit_rest", "conditions", mode="before"
+        "objective", "direction", "rungs", "fit", "fit_rest", "conditions", "zip", mode="before"
     )
     @classmethod
     def _lists_as_tuples(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else _with_tuples(value)
+
+    @field_validator("zip", mode="before")
+    @classmethod
+    def _is_of_groups(cls, groups: Any) -> Any:
+        if isinstance(groups, list | tuple) and any(isinstance(key, str) for key in groups):
+            keys = ",".join(map(str, groups))
+            raise ValueError(f"it is a list of groups, each a list of keys: write [[{keys}]]")
+        return groups
 
     @field_validator("study_name")
     @classmethod

@@ -32,6 +32,7 @@ from mnist_sweep.search.study.attributes import (
     STATUS,
     real_widths,
 )
+from mnist_sweep.search.study.zipped import keys_of, unzipped
 from mnist_sweep.search.trials.standing import cuts_of_pruner, cuts_of_rungs
 from mnist_sweep.sweep.reaching import Search
 
@@ -125,16 +126,21 @@ def _net(trial: FrozenTrial, records: list[RunRecord]) -> Iterator[tuple[str, st
 def _point(trial: FrozenTrial) -> Table:
     table = _table("parameter", "value", "of")
     widths = real_widths(trial)
-    for name, value in trial.params.items():
-        shown = f"{value:.6g}" if isinstance(value, float) else str(value)
-        width = f", {widths[name]} in the net" if name in widths else ""
-        table.add_row(name, shown + width, _values(trial.distributions[name]))
+    for name, values in trial.distributions.items():
+        for key, value in unzipped({name: trial.params[name]}).items():
+            shown = f"{value:.6g}" if isinstance(value, float) else str(value)
+            width = f", {widths[key]} in the net" if key in widths else ""
+            others = [other for other in keys_of(name) if other != key]
+            moves = f", together with {', '.join(others)}" if others else ""
+            table.add_row(key, shown + width, _values(key, name, values) + moves)
     return table
 
 
-def _values(distribution: BaseDistribution) -> str:
+def _values(key: str, name: str, distribution: BaseDistribution) -> str:
+    """That the key may have. name: of the parameter."""
     if isinstance(distribution, CategoricalDistribution):
-        return ", ".join(map(str, distribution.choices))
+        choices = (unzipped({name: choice})[key] for choice in distribution.choices)
+        return ", ".join(map(str, choices))
     low, high = (getattr(distribution, end) for end in ("low", "high"))
     step = getattr(distribution, "step", None)
     steps = "" if step in (None, 1) else f", step {step:g}"

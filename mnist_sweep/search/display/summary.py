@@ -15,6 +15,7 @@ from mnist_sweep.search.display.front import front_lines
 from mnist_sweep.search.display.notation import again, short_params
 from mnist_sweep.search.objectives import Objectives, format_value
 from mnist_sweep.search.study.attributes import STATUS, is_finished, is_rejected, real_widths
+from mnist_sweep.search.study.zipped import unzipped
 from mnist_sweep.writing import write_whole
 
 
@@ -62,7 +63,7 @@ class Summary:
 
     def _best(self, trial: FrozenTrial) -> dict[str, Any]:
         return {
-            "best_params": trial.params,
+            "best_params": unzipped(trial.params),
             "best_value": trial.value,
             "best_trial": trial.number,
             "best_run_dir": str(self.sweep_dir / str(trial.number)),
@@ -72,7 +73,7 @@ class Summary:
 
     def _solution(self, trial: FrozenTrial) -> dict[str, Any]:
         return {
-            "params": trial.params,
+            "params": unzipped(trial.params),
             "values": trial.values,
             "trial": trial.number,
             "run_dir": str(self.sweep_dir / str(trial.number)),

@@ -15,6 +15,7 @@ from mnist_sweep.errors import UserError
 from mnist_sweep.identity import flat_config, keys
 from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.attributes import OVERRIDES
+from mnist_sweep.search.study.zipped import keys_of
 
 SETTINGS = "settings"
 """Attribute of the study: what all commands on it have in common."""
@@ -45,15 +46,25 @@ def open_study(
             f"hydra.sweeper.storage: the study {name} cannot be made or read "
             f"({type(error).__name__}): it must be writable, and no other kind of file"
         ) from error
+    check_study(study, settings, shared)
+    note_shared(study, shared)
+    _name_objectives(study, settings.objective)
+    return study
+
+
+def check_study(study: Study, settings: SearchSettings, shared: Mapping[str, Any]) -> None:
+    """Whether a command may go on with it; writes nothing. shared: of `in_common`.
+
+    Raises:
+        UserError: it may not.
+    """
     found = tuple(direction.name.lower() for direction in study.directions)
     if found != settings.direction:
         raise UserError(
-            f"hydra.sweeper.direction={list(settings.direction)}: the study {name} has "
+            f"hydra.sweeper.direction={list(settings.direction)}: the study {study.study_name} has "
             f"{list(found)}; use these, or another hydra.sweeper.study_name"
         )
     check_same(study, shared)
-    _name_objectives(study, settings.objective)
-    return study
 
 
 def _name_objectives(study: Study, objectives: Sequence[str]) -> None:
@@ -71,8 +82,9 @@ def in_common(
     what is searched (parameter -> its distribution as text)."""
     own = settings.model_dump(mode="json")
     may_differ = keys(NotIn.STUDY, SearchSettings)
+    unzipped_keys = [key for name in searched for key in keys_of(name)]
     return {
-        **flat_config(config, (*keys(NotIn.STUDY), *searched)),
+        **flat_config(config, (*keys(NotIn.STUDY), *unzipped_keys)),
         **{f"hydra.sweeper.{key}": own[key] for key in own if key not in may_differ},
         **{f"search of {key}": text for key, text in searched.items()},
         SEED: config[SEED],
@@ -80,13 +92,11 @@ def in_common(
 
 
 def check_same(study: Study, shared: Mapping[str, Any]) -> None:
-    """Notes in a new study what its commands share; compares it in one to go on with.
-
+    """
     Raises:
         UserError: the study was begun with other settings, or by another program.
     """
-    now = json.loads(json.dumps(shared, default=str))
-    seed = now.pop(SEED)
+    now, seed = _as_noted(shared)
     before = study.user_attrs.get(SETTINGS)
     if before is None:
         if study.get_trials(deepcopy=False):
@@ -94,8 +104,6 @@ def check_same(study: Study, shared: Mapping[str, Any]) -> None:
                 f"hydra.sweeper.study_name={study.study_name}: that study was not made by "
                 "hydra/sweeper=search; use another name"
             )
-        study.set_user_attr(SETTINGS, now)
-        study.set_user_attr(SEED, seed)
         return
     seed_before = study.user_attrs.get(SEED, _seed_of(study))
     if seed_before is not None:
@@ -108,8 +116,22 @@ def check_same(study: Study, shared: Mapping[str, Any]) -> None:
             f"hydra.sweeper.study_name={study.study_name}: the study was begun with other "
             f"settings: {', '.join(shown)}{more}; restore them, or give the study another name"
         )
+
+
+def note_shared(study: Study, shared: Mapping[str, Any]) -> None:
+    """What a study has of it that was noted before stays."""
+    now, seed = _as_noted(shared)
+    if SETTINGS not in study.user_attrs:
+        study.set_user_attr(SETTINGS, now)
     if SEED not in study.user_attrs:
         study.set_user_attr(SEED, seed)
+
+
+def _as_noted(shared: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+    """In the types of JSON; and the seed, which has an attribute of its own."""
+    now = json.loads(json.dumps(shared, default=str))
+    seed = now.pop(SEED)
+    return now, seed
 
 
 def check_whole(study: Study, recorded: Iterable[Mapping[str, str]]) -> None:
