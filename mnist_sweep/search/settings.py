@@ -96,7 +96,7 @@ class SearchSettings(Schema):
         return self.is_grid or str(self.sampler.get("_target_")).endswith("BruteForceSampler")
 
     @field_validator(
-        "objective", "direction", "rungs", "fit", "fit_rest", "conditions", "zip", mode="before"
+        "objective", "direction", "rungs", "fit", "fit_rest", "conditions", mode="before"
     )
     @classmethod
     def _lists_as_tuples(cls, value: Any) -> Any:
@@ -105,10 +105,12 @@ class SearchSettings(Schema):
     @field_validator("zip", mode="before")
     @classmethod
     def _is_of_groups(cls, groups: Any) -> Any:
-        if isinstance(groups, list | tuple) and any(isinstance(key, str) for key in groups):
+        if not isinstance(groups, list | tuple):
+            return groups
+        if any(not isinstance(group, list | tuple) for group in groups):
             keys = ",".join(map(str, groups))
             raise ValueError(f"it is a list of groups, each a list of keys: write [[{keys}]]")
-        return groups
+        return tuple(map(tuple, groups))
 
     @field_validator("study_name")
     @classmethod

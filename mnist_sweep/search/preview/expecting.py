@@ -83,9 +83,9 @@ def expect(
         return max(to_come * each / parallel, to_come * proposing_s)
 
     start_s = started_s + measured.start_s
-    low_s = start_s + total(low * share) / MARGIN
+    low_s = (start_s + total(low * share)) / MARGIN
     at_the_end_s = (1 - 1 / workers) * max(whole)  # the last one trains alone
-    high_s = start_s + (total(high) + at_the_end_s) * MARGIN
+    high_s = (start_s + total(high) + at_the_end_s) * MARGIN
     if plan.settings.max_minutes is not None:
         limit = 60 * plan.settings.max_minutes
         low_s, high_s = min(low_s, limit), min(high_s, limit + max(whole) * MARGIN)

@@ -26,7 +26,7 @@ from mnist_sweep.settled import Source, settle
 from mnist_sweep.train import Machine, State, evaluate, train_epoch
 from mnist_sweep.train import settle as settle_machine
 
-ENOUGH_S = 10.0
+ENOUGH_S = 8.0
 """After which no other net is begun with."""
 
 OF_ONE_S = 0.6
