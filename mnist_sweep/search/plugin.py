@@ -51,7 +51,10 @@ class SearchSweeper(Sweeper):
         if settings.preview:
             from mnist_sweep.search.preview.show import preview
 
-            preview(settings, self.config, self.hydra_context, arguments)
+            try:
+                preview(settings, self.config, self.hydra_context, arguments)
+            except KeyboardInterrupt as interrupt:
+                raise KeyboardInterrupt("interrupted; nothing was begun") from interrupt
             return
         on_start = None
         if settings.detach:

@@ -6,9 +6,12 @@ bandwidth, and time, from each other.
 
 import multiprocessing
 import signal
+import sys
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from statistics import fmean
 from typing import Any
@@ -86,11 +89,20 @@ def measure(works: Sequence[Work]) -> Measured:
     processes = multiprocessing.get_context("forkserver")
     processes.set_forkserver_preload([settled.NAME, __name__])
     start = time.perf_counter()
+    # A process that is ended while it imports leaves semaphores, of which the tracker that removes
+    # them would speak; and its start would let Ctrl-C through again.
+    sys.warnoptions.append("ignore:resource_tracker:UserWarning")
+    resource_tracker.ensure_running()
     pipes = []
     for work in works:
         ours, theirs = processes.Pipe()
         process = processes.Process(target=_measure, args=(theirs,), daemon=True)
-        process.start()
+        # A Ctrl-C is not for these processes, nor for the server that they are forked from.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         ours.send(work)
         pipes.append((ours, process))
@@ -128,14 +140,14 @@ def _mean(runs: Sequence[Timed]) -> Timed | None:
 
 
 def _measure(pipe: Connection) -> None:
-    """The life of a process, which ends with its parent; it sends its report, or why there is
-    none."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    work: Work = pipe.recv()
-    try:
-        pipe.send(_report(work))
-    except Exception as error:
-        pipe.send(f"{type(error).__name__}: {shortened(error)}")
+    """The life of a process; it sends its report, or why there is none."""
+    with suppress(EOFError, BrokenPipeError):  # the command was ended meanwhile
+        work: Work = pipe.recv()
+        try:
+            report: object = _report(work)
+        except Exception as error:
+            report = f"{type(error).__name__}: {shortened(error)}"
+        pipe.send(report)
 
 
 def _report(work: Work) -> tuple[float, float, list[tuple[int, Timed]]]:
