@@ -124,8 +124,8 @@ def fetch(config: DataConfig) -> str | None:
     if config.name in TORCHVISION:
         _fetch_torchvision(config)
         return None
-    name = "mnist" if config.name == "auto" else config.name
-    if name == "digits" or is_present(config.root, name):
+    name = _wanted(config)
+    if is_here(config):
         return None
     _check_root(config.root, name)
     problem = "data.download=false"
@@ -139,6 +139,22 @@ def fetch(config: DataConfig) -> str | None:
     if config.name == "auto" and not _is_named(config.root):
         return f"{_missing(config.root, name)} ({problem})"
     raise UserError(f"{_named(config)}: {_missing(config.root, name)} ({problem})")
+
+
+def is_here(config: DataConfig) -> bool:
+    """Whether the set that `config` asks for needs no download."""
+    if config.name in TORCHVISION:
+        try:
+            own_set(config)
+        except UserError:
+            return False
+        return True
+    name = _wanted(config)
+    return config.is_own or name == "digits" or is_present(config.root, name)
+
+
+def _wanted(config: DataConfig) -> str:
+    return "mnist" if config.name == "auto" else config.name
 
 
 def load(config: DataConfig, protocol: ProtocolConfig) -> Dataset:
@@ -194,8 +210,8 @@ def find(config: DataConfig) -> str:
     """
     if config.is_measured:
         return own_set(config)[1]
-    name = "mnist" if config.name == "auto" else config.name
-    if name == "digits" or is_present(config.root, name):
+    name = _wanted(config)
+    if is_here(config):
         return name
     _check_root(config.root, name)
     if config.name == "auto" and not _is_named(config.root):

@@ -26,7 +26,13 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.default_element import ResultDefault
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Glob, Override, Quote, QuotedString
+from hydra.core.override_parser.types import (
+    Glob,
+    Override,
+    Quote,
+    QuotedString,
+    Transformer,
+)
 from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
 from hydra.plugins.config_source import ConfigLoadError, ConfigResult, ConfigSource
@@ -266,6 +272,27 @@ def distributions_of(
                 raise ValueError(f"it fits no choice; {parsed.key_or_group} is one of {known}")
             return {parsed.get_key_element(): CategoricalDistribution(names)}
     return dict(create_params_from_overrides([override])[0])
+
+
+def values_in_order(override: str, loader: ConfigLoader | None = None) -> list[str]:
+    """What an override goes through, as text that says it in an override. loader: as above.
+
+    Raises:
+        ValueError: it has no such list, or none with an order.
+    """
+    [parsed] = OverridesParser.create(config_loader=loader).parse_overrides([override])
+    if not parsed.is_discrete_sweep():
+        raise ValueError("has no list of values")
+    if getattr(parsed.value(), "shuffle", False):
+        raise ValueError("has no order")
+    return list(parsed.sweep_string_iterator())
+
+
+def elements_of(text: str) -> tuple[Any, ...]:
+    """Of a list, without its brackets: numbers, and all else as text that says it in an
+    override."""
+    values: Any = OverridesParser.create().parse_override(f"list=[{text}]")._value
+    return tuple(v if isinstance(v, bool | int | float) else Transformer.str(v) for v in values)
 
 
 def keys_set_by(override: str) -> list[str]:

@@ -62,6 +62,9 @@ NOT_RUN = {
     "CUDA_VISIBLE_DEVICES=0,2 python -m mnist_sweep -m sweep=arch_20k trainer.device=cuda": (
         NEEDS_GPUS
     ),
+    "python -m mnist_sweep -m sweep=arch_20k hydra.sweeper.preview=true": (
+        "takes half a minute; tests/test_search_preview.py has previews"
+    ),
     "python benchmarks/training_speed.py": MEASURES,
     "python benchmarks/search_priors.py --seeds 20": MEASURES,
     "python benchmarks/search_patience.py --seeds 10": MEASURES,
@@ -71,6 +74,7 @@ NOT_RUN = {
     "python benchmarks/report_speed.py": MEASURES,
     "python benchmarks/looking_speed.py": MEASURES,
     "python benchmarks/looking_speed.py --storage sqlite": MEASURES,
+    "python benchmarks/preview_time.py": MEASURES,
     "python benchmarks/search_scale.py --workers 100 --trials-each 3": MEASURES,
     "python benchmarks/racing.py --searches 200": MEASURES,
     "python benchmarks/racing.py --searches 1000 --measured benchmarks/racing.csv": MEASURES,

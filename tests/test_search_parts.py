@@ -47,7 +47,7 @@ from mnist_sweep.search.settings import Direction, SearchSettings, search_settin
 from mnist_sweep.search.study.attributes import ATTEMPT, RETRY, RETRY_OF, STATUS, is_finished
 from mnist_sweep.search.study.lasting import OutageWait
 from mnist_sweep.search.study.ledger import Ledger
-from mnist_sweep.search.study.opening import check_same, in_common
+from mnist_sweep.search.study.opening import check_same, in_common, note_shared
 from mnist_sweep.search.trials.layout import Layout
 from mnist_sweep.search.trials.lifecycle import Lifecycle, Verdict
 from mnist_sweep.search.trials.pruning import cut_of_rung
@@ -670,6 +670,7 @@ def test_commands_on_a_study_may_differ_in_what_is_marked_so_alone(tmp_path: Pat
 
     study = optuna.create_study()
     check_same(study, shared())
+    note_shared(study, shared())
     check_same(study, shared(["record.table=b.csv", "trainer.threads=1"], n_jobs=2))
     check_same(study, shared(n_trials=99, max_retries=5, lease_s=1.0, skip_repeats=False))
     others: dict[str, Any] = {

@@ -67,10 +67,7 @@ class ResultsTable:
             UnreadableTableError: it can be written, but not read.
         """
         try:
-            if self.path.is_dir():
-                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-            if self.path.exists() and not self.path.is_file():  # a device, a pipe
-                raise OSError(errno.EINVAL, "it is no file")
+            self._check_kind()
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.locked():
                 if not self.path.exists():
@@ -84,6 +81,38 @@ class ResultsTable:
             raise self._refused(error) from error
         except OSError as error:
             raise self.unwritable(error) from error
+
+    def look(self) -> int:
+        """As far as that can be told without making or writing anything, what `check` says; and how
+        many rows there are.
+
+        Raises:
+            UserError: as `check`.
+        """
+        try:
+            self._check_kind()
+            place = self.path
+            while not place.exists():
+                place = place.parent
+            if place != self.path and not place.is_dir():
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+            if not os.access(place, os.W_OK):
+                raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            return len(self._sheet().rows())
+        except OtherFormError as error:
+            raise self._refused(error) from error
+        except OSError as error:
+            raise self.unwritable(error) from error
+
+    def _check_kind(self) -> None:
+        """
+        Raises:
+            OSError: it is there, and no file.
+        """
+        if self.path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        if self.path.exists() and not self.path.is_file():  # a device, a pipe
+            raise OSError(errno.EINVAL, "it is no file")
 
     def append(self, record: RunRecord, *, replace: bool = False) -> None:
         """Adds the run's row; with `replace`, in the place of an older row of the same run.

@@ -10,7 +10,6 @@ from mnist_sweep.errors import UserError
 from mnist_sweep.search.launching.staffing import PROCESSES, STAFFED
 from mnist_sweep.search.points.candidate import Candidates
 from mnist_sweep.search.points.validity import check_values
-from mnist_sweep.search.points.wording import bare_key
 from mnist_sweep.search.settings import SearchSettings
 
 NUMBERED = "${hydra.job.num}"
@@ -54,7 +53,7 @@ def check_sweep(
                 f"protocol={protocol} has no validation set, so hydra.sweeper."
                 f"objective={by_val[0]} is not measured: use protocol=select"
             )
-    searched = set(map(bare_key, candidates.space.distributions))
+    searched = set(candidates.space.keys)
     if "seed" in searched and not settings.is_grid:
         raise UserError(
             "seed is no parameter to search: a search that tunes it picks luck; "

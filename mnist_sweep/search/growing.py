@@ -1,6 +1,6 @@
 """Opens the study of a command, and has it grow where the command searches more than it has."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import Any
 from optuna.distributions import CategoricalDistribution
 from optuna.storages import BaseStorage
 from optuna.study import Study
+from optuna.trial import FrozenTrial
 
 from mnist_sweep.errors import UserError
 from mnist_sweep.paths import RESULTS_TABLE
@@ -23,8 +24,10 @@ from mnist_sweep.search.study.journal import ReplacedError
 from mnist_sweep.search.study.opening import (
     as_stored,
     attributes_of,
+    check_directions,
     check_same,
     in_common,
+    note_shared,
     open_study,
     settings_of_study,
 )
@@ -67,12 +70,11 @@ def open_to_go_on(
         growth = _growth(study, settings, candidates)
         its = candidates if growth is None else candidates.over(growth.now)
         try:
-            if not growth:
-                check_same(study, _shared(settings, its))
-                check_whole(study, recorded)
-                return Opened(study, storage, its)
-            _check_sampler(study, settings, growth)
+            _check(study, settings, growth, its)
             check_whole(study, recorded)
+            if not growth:
+                note_shared(study, _shared(settings, its))
+                return Opened(study, storage, its)
             _grow(study, settings, sweep_dir, growth, its, before)
         except ReplacedError:
             continue
@@ -80,6 +82,43 @@ def open_to_go_on(
         f"hydra.sweeper.study_name={name}: other commands change the study all the time: give the "
         "command again"
     )
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """A study as `open_to_go_on` would have it."""
+
+    candidates: Candidates
+    trials: list[FrozenTrial]
+
+
+def outlook(study: Study, settings: SearchSettings, candidates: Candidates) -> Outlook:
+    """Writes nothing.
+
+    Raises:
+        UserError: as `open_to_go_on`.
+    """
+    check_directions(study, settings)
+    growth = _growth(study, settings, candidates)
+    its = candidates if growth is None else candidates.over(growth.now)
+    _check(study, settings, growth, its)
+    trials = study.get_trials(deepcopy=False)
+    if not growth:
+        return Outlook(its, trials)
+    rewriting = _rewriting(growth, None, lambda study: {})
+    return Outlook(its, list(map(rewriting.of, trials)))
+
+
+def _check(study: Study, settings: SearchSettings, growth: Growth | None, its: Candidates) -> None:
+    """
+    Raises:
+        UserError: the command differs in more than what it searches.
+    """
+    if not growth:
+        check_same(study, _shared(settings, its))
+        return
+    _check_sampler(study, settings, growth)
+    check_same(study, _shared(settings, its.over(growth.before)))
 
 
 def used_by(settings: SearchSettings, candidates: Candidates) -> list[Any]:
@@ -143,10 +182,9 @@ def _grow(
     """known: what the commands on the study have in common, as this one found it.
 
     Raises:
-        UserError: the command differs in more than what it searches, or somebody works on it.
+        UserError: somebody works on it.
     """
     before = now.over(growth.before)
-    check_same(study, _shared(settings, before))
     code = code_of(used_by(settings, before))
     note_origin(study, Origin.of(code, before.choices()), mixed=settings.mixed_code)
     origin = Origin.of(code_of(used_by(settings, now)), now.choices())
@@ -160,5 +198,11 @@ def _grow(
         own = attributes_of(_shared(settings, now))
         return {**own, CHANGES: [*so_far, *changes], origin.key: asdict(origin)}
 
-    rewriting = Rewriting(known, growth.changed, growth.added, holds, growth.now.exists, attributes)
+    rewriting = _rewriting(growth, known, attributes)
     rewrite(study, settings.storage, sweep_dir, settings.lease_s, rewriting)
+
+
+def _rewriting(
+    growth: Growth, known: Any, attributes: Callable[[Study], Mapping[str, Any]]
+) -> Rewriting:
+    return Rewriting(known, growth.changed, growth.added, holds, growth.now.exists, attributes)

@@ -48,11 +48,21 @@ class SearchSweeper(Sweeper):
         plain = OmegaConf.to_container(self.config.hydra.sweeper, resolve=True)
         assert isinstance(plain, dict)
         settings = search_settings({str(key): plain[key] for key in plain if key != "_target_"})
+        if settings.preview:
+            from mnist_sweep.search.preview.show import preview
+
+            try:
+                preview(settings, self.config, self.hydra_context, arguments)
+            except KeyboardInterrupt as interrupt:
+                raise KeyboardInterrupt("interrupted; nothing was begun") from interrupt
+            return
         on_start = None
         if settings.detach:
             sweep_dir = Path(self.config.hydra.sweep.dir)
             on_start = detach(sweep_dir, at_once=settings.detach is True)
         # Here, so that --help and --cfg import no torch, nor a process that is about to be forked.
         from mnist_sweep.search.assembly import make_controller
+        from mnist_sweep.search.planning import make_plan
 
-        make_controller(settings, self.config, self.hydra_context, arguments).run(on_start)
+        plan = make_plan(settings, self.config, self.hydra_context, arguments)
+        make_controller(plan).run(on_start)

@@ -119,6 +119,10 @@ class SearchSettings(Schema):
     """Points to try before any other, or parts of such, whose rest is the sampler's."""
     priors: Annotated[dict[str, Any] | None, NotIn.STUDY]
     """Parameter -> a value near which good ones are expected, or {near: value, spread: share}."""
+    zip: Annotated[tuple[tuple[str, ...], ...], NotIn.STUDY]
+    """Groups of keys that move together: the first values of all, the second ones, and so on."""
+    preview: Annotated[bool, NotIn.STUDY]
+    """Whether to say what the search would do and take, and not to begin it."""
     sampler: Annotated[dict[str, Any], NotIn.STUDY]
     pruner: dict[str, Any] | None
 
@@ -145,6 +149,16 @@ class SearchSettings(Schema):
     def _no_race_is_a_number(cls, value: Any) -> Any:
         is_number = isinstance(value, dict) and set(value) == {"max", "race"}
         return value["max"] if is_number and value["race"] is False else value
+
+    @field_validator("zip", mode="before")
+    @classmethod
+    def _is_of_groups(cls, groups: Any) -> Any:
+        if not isinstance(groups, list | tuple):
+            return groups
+        if any(not isinstance(group, list | tuple) for group in groups):
+            keys = ",".join(map(str, groups))
+            raise ValueError(f"it is a list of groups, each a list of keys: write [[{keys}]]")
+        return tuple(map(tuple, groups))
 
     @field_validator("study_name")
     @classmethod

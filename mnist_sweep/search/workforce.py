@@ -67,7 +67,7 @@ def make_workforce(
             are of a cluster, whose size is not to be guessed.
     """
     n_jobs, launcher = settings.n_jobs, cfg.hydra.runtime.choices["hydra/launcher"]
-    cores, here = _num_cores(), are_here(launcher, cfg.hydra.launcher)
+    cores, here = num_cores(), are_here(launcher, cfg.hydra.launcher)
     shared: tuple[str, ...] = ()
     if device in gpus.ANY and n_jobs != 0 and here and launcher != "ray":
         shared = gpus.in_sight()
@@ -89,6 +89,6 @@ def make_workforce(
     return Workforce(size, here and n_jobs != 0, device, shared, settings.workers_per_gpu)
 
 
-def _num_cores() -> int:
+def num_cores() -> int:
     """Those that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -34,6 +34,7 @@ from mnist_sweep.search.study.attributes import (
     real_widths,
     state_of,
 )
+from mnist_sweep.search.study.zipped import keys_of, unzipped
 from mnist_sweep.search.trials.standing import (
     Against,
     StandingNow,
@@ -285,14 +286,19 @@ def _seconds(trial: FrozenTrial) -> float | None:
 
 def _choices(trial: FrozenTrial) -> Iterator[Choice]:
     widths = real_widths(trial)
-    for name, value in trial.params.items():
-        shown = f"{value:.6g}" if isinstance(value, float) else str(value)
-        yield Choice(name, shown, _values_of(trial.distributions[name]), widths.get(name))
+    for name, distribution in trial.distributions.items():
+        for key, value in unzipped({name: trial.params[name]}).items():
+            shown = f"{value:.6g}" if isinstance(value, float) else str(value)
+            others = [other for other in keys_of(name) if other != key]
+            moves = f", together with {', '.join(others)}" if others else ""
+            yield Choice(key, shown, _values_of(key, name, distribution) + moves, widths.get(key))
 
 
-def _values_of(distribution: BaseDistribution) -> str:
+def _values_of(key: str, name: str, distribution: BaseDistribution) -> str:
+    """That the key may have. name: of the parameter."""
     if isinstance(distribution, CategoricalDistribution):
-        return ", ".join(map(str, distribution.choices))
+        choices = (unzipped({name: choice})[key] for choice in distribution.choices)
+        return ", ".join(map(str, choices))
     low, high = (getattr(distribution, end) for end in ("low", "high"))
     step = getattr(distribution, "step", None)
     steps = "" if step in (None, 1) else f", step {step:g}"

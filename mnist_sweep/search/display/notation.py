@@ -1,6 +1,7 @@
 """How a trial's point and command are written where they are shown."""
 
 import shlex
+from collections.abc import Mapping
 from typing import Any
 
 from optuna.trial import FrozenTrial
@@ -8,15 +9,20 @@ from optuna.trial import FrozenTrial
 from mnist_sweep.intervals import CONFIDENCE, interval
 from mnist_sweep.search.objectives import format_value
 from mnist_sweep.search.study.attributes import OVERRIDES, SEED_VALUES, real_widths
+from mnist_sweep.search.study.zipped import unzipped
 
 
 def short_params(trial: FrozenTrial) -> str:
     """`num_stages=2 stage1.width=16->74`: names without their group, numbers with four digits;
     after an arrow what a proportion is in the net."""
-    widths = real_widths(trial)
+    return short_values(unzipped(trial.params), real_widths(trial))
+
+
+def short_values(values: Mapping[str, Any], widths: Mapping[str, int]) -> str:
+    """The same of keys and their values. widths: in the net, of those that are proportions."""
     return " ".join(
         f"{name.removeprefix('model.')}={_short(value)}{_arrow(widths.get(name))}"
-        for name, value in trial.params.items()
+        for name, value in values.items()
     )
 
 

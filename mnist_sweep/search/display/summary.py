@@ -26,6 +26,7 @@ from mnist_sweep.search.study.attributes import (
     is_rejected,
     real_widths,
 )
+from mnist_sweep.search.study.zipped import unzipped
 from mnist_sweep.writing import write_whole
 
 SHOWN = ("completed", "pruned", "failed", "diverged", "infeasible")
@@ -94,7 +95,7 @@ class Summary:
 
     def _best(self, trial: FrozenTrial) -> dict[str, Any]:
         return {
-            "best_params": trial.params,
+            "best_params": unzipped(trial.params),
             "best_value": trial.value,
             "best_trial": trial.number,
             "best_run_dir": str(self.sweep_dir / str(trial.number)),
@@ -105,7 +106,7 @@ class Summary:
 
     def _solution(self, trial: FrozenTrial) -> dict[str, Any]:
         return {
-            "params": trial.params,
+            "params": unzipped(trial.params),
             "values": trial.values,
             "trial": trial.number,
             "run_dir": str(self.sweep_dir / str(trial.number)),

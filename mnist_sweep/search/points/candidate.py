@@ -23,6 +23,7 @@ from mnist_sweep.profile import (
 from mnist_sweep.search.points.composer import Composer
 from mnist_sweep.search.points.fitting import Fitter
 from mnist_sweep.search.points.space import Space, some_values
+from mnist_sweep.search.study.zipped import keys_of
 
 MOST_KNOWN = 1000
 """Nets whose costs are kept, the newest."""
@@ -83,6 +84,7 @@ class Candidates:
         Raises:
             UserError: a parameter is no key of the configuration.
         """
+        params = self.space.values(params)
         overrides = self.space.overrides(params)
         config, choices = self.composer.task(overrides)
         num_params = costs = None
@@ -131,7 +133,7 @@ class Candidates:
             *(
                 self.space.point_with(name, value)
                 for name, distribution in self.space.distributions.items()
-                for value in some_values(distribution, all_of_them=self.composer.is_group(name))
+                for value in some_values(distribution, all_of_them=self._has_group(name))
             ),
         ]
         overrides = dict.fromkeys(map(self.space.overrides, points or [{}]))
@@ -144,9 +146,13 @@ class Candidates:
                 self.space.overrides(self.space.point_with(name, value))
             )[0]
             for name, distribution in self.space.distributions.items()
-            if self.composer.is_group(name)
+            if self._has_group(name)
             for value in some_values(distribution, all_of_them=True)
         }
+
+    def _has_group(self, name: str) -> bool:
+        """Whether the parameter chooses a group's file."""
+        return any(map(self.composer.is_group, keys_of(name)))
 
 
 def excess_of(num_params: float, macs: float | None, budget: BudgetConfig) -> float:

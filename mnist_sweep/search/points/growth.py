@@ -24,9 +24,8 @@ from mnist_sweep.identity import flat_config
 from mnist_sweep.search.points.composer import Composer
 from mnist_sweep.search.points.space import Conditions, Space, all_values
 from mnist_sweep.search.points.wording import bare_key, shown
-
-SEARCHED = "search of "
-"""Begins the settings of a study that say what is searched."""
+from mnist_sweep.search.study.attributes import SEARCHED
+from mnist_sweep.search.study.zipped import keys_of
 
 KINDS = {
     kind.__name__: kind for kind in (CategoricalDistribution, FloatDistribution, IntDistribution)
@@ -251,7 +250,8 @@ def recorded_space(
             given = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords}
             distributions[name] = KINDS[call.func.id](**given)
             if where != "always":
-                conditions[name] = ast.literal_eval(where)
+                found = ast.literal_eval(where)
+                conditions.update({name: found} if keys_of(name) == (name,) else found)
         except (SyntaxError, ValueError, AssertionError, LookupError, TypeError) as error:
             raise UserError(
                 f"hydra.sweeper.study_name: what the study has of {name} cannot be read ({text}): "

@@ -14,7 +14,7 @@ from mnist_sweep.search.points.candidate import Candidate, Candidates
 from mnist_sweep.search.points.grid import Point, is_whole
 from mnist_sweep.search.points.untried import Untried, by_key, listed
 from mnist_sweep.search.settings import SearchSettings
-from mnist_sweep.search.study.attributes import RETRY_OF
+from mnist_sweep.search.study.attributes import CONFIG, NUM_PARAMS, RETRY_OF
 from mnist_sweep.search.study.ledger import Ledger
 
 REPEATS_BEFORE_RANDOM = 10
@@ -32,6 +32,12 @@ class Accepted:
 
     trial: Trial
     candidate: Candidate
+
+    def note(self) -> None:
+        """In the study, for all who propose after it."""
+        self.trial.set_user_attr(CONFIG, self.candidate.key)
+        self.trial.set_user_attr(NUM_PARAMS, self.candidate.num_params)
+        self.trial.set_constraint("budget", self.candidate.excess)
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,8 @@ from mnist_sweep.errors import UserError
 from mnist_sweep.hydra_private import distributions_of, grid_values, keys_set_by
 from mnist_sweep.search.optuna_private import suggest
 from mnist_sweep.search.points.wording import bare_key, check_ends, override_of
+from mnist_sweep.search.points.zipping import Groups, check_groups, zip_together
+from mnist_sweep.search.study.zipped import keys_of, unzipped
 
 Conditions = Mapping[str, Mapping[str, Sequence[Any]]]
 Extender = Callable[[DictConfig, Trial], None]
@@ -37,17 +39,30 @@ PROBES = 10
 @dataclass(frozen=True)
 class Space:
     distributions: dict[str, BaseDistribution]
-    """In an order in which a parameter comes after those that it depends on."""
+    """In an order in which a parameter comes after those that it depends on. Of a parameter that is
+    a zip of several keys see study/zipped.py."""
     fixed: tuple[str, ...]
     """The other overrides, as they were given."""
     conditions: dict[str, dict[str, tuple[Any, ...]]]
-    """Parameter -> {parent: its values beside which the parameter exists}; exact names."""
+    """Key -> {parent: its values beside which the key exists}; exact names."""
     extender: Extender | None
     """Suggests more, given the configuration and the trial."""
 
-    def overrides(self, chosen: Mapping[str, Any]) -> tuple[str, ...]:
+    @property
+    def keys(self) -> list[str]:
+        """That are searched, without what is before them in an override."""
+        return [bare_key(key) for name in self.distributions for key in keys_of(name)]
+
+    def values(self, point: Mapping[str, Any]) -> dict[str, Any]:
+        """Key -> its value at a point, without those zipped keys that do not exist there."""
+        values = unzipped(point)
+        if len(values) == len(point):
+            return values
+        return {k: v for k, v in values.items() if k in point or self._exists(k, values)}
+
+    def overrides(self, point: Mapping[str, Any]) -> tuple[str, ...]:
         """Those of a run at this point, the fixed ones first."""
-        return (*self.fixed, *(f"{key}={value}" for key, value in chosen.items()))
+        return (*self.fixed, *(f"{key}={value}" for key, value in self.values(point).items()))
 
     def suggest(self, trial: Trial, config: Mapping[str, Any]) -> dict[str, Any]:
         """Lets the trial's sampler choose a value for each parameter that exists here."""
@@ -56,10 +71,12 @@ class Space:
             return chosen
         self.extender(OmegaConf.create(dict(config)), trial)
         overlap = trial.params.keys() & set(map(bare_key, self.fixed))
-        if overlap:
+        zipped = trial.params.keys() & (set(self.keys) - self.distributions.keys())
+        if overlap or zipped:
             raise UserError(
-                f"hydra.sweeper.custom_search_space searches {', '.join(sorted(overlap))}, which "
-                "is fixed as well: leave one of the two out"
+                "hydra.sweeper.custom_search_space searches "
+                f"{', '.join(sorted(overlap or zipped))}, which is "
+                f"{'fixed' if overlap else 'zipped'} as well: leave one of the two out"
             )
         return dict(trial.params)
 
@@ -107,28 +124,40 @@ class Space:
         return chosen
 
     def exists(self, name: str, chosen: Mapping[str, Any]) -> bool:
-        """Whether the parameter does beside these values of others."""
+        """Whether the parameter does at a point of which those before it are chosen; a zip does
+        where any of its keys does."""
+        if not self.conditions:
+            return True
+        values = self.values(chosen)
+        return any(self._exists(key, values) for key in keys_of(name))
+
+    def _exists(self, key: str, values: Mapping[str, Any]) -> bool:
         return all(
-            parent in chosen and self.allows(name, parent, chosen[parent])
-            for parent in self.conditions.get(name, {})
+            parent in values
+            and self.allows(key, parent, values[parent])
+            and self._exists(parent, values)
+            for parent in self.conditions.get(key, {})
         )
 
-    def allows(self, name: str, parent: str, value: Any) -> bool:
-        """Whether the parameter may exist where the one that it depends on has this value."""
-        return _as_text(value) in map(_as_text, self.conditions[name][parent])
+    def allows(self, key: str, parent: str, value: Any) -> bool:
+        """Whether the key may exist where the one that it depends on has this value."""
+        return _as_text(value) in map(_as_text, self.conditions[key][parent])
 
     def point_with(self, name: str, value: Any) -> dict[str, Any]:
         """A point in which the parameter exists and has this value."""
         wanted = {name: value}
-        open_ = [name]
+        open_ = [*keys_of(name)]
         while open_:
             for parent, allowed in self.conditions.get(open_.pop(), {}).items():
                 texts = set(map(_as_text, allowed))
-                values = some_values(self.distributions[parent], all_of_them=True)
-                fitting = [v for v in (*values, *allowed) if _as_text(v) in texts]
-                if parent not in wanted and fitting:
-                    wanted[parent] = fitting[0]
-                    open_.append(parent)
+                whole = next(name for name in self.distributions if parent in keys_of(name))
+                values = some_values(self.distributions[whole], all_of_them=True)
+                if whole == parent:
+                    values += allowed
+                fitting = [v for v in values if _as_text(unzipped({whole: v})[parent]) in texts]
+                if whole not in wanted and fitting:
+                    wanted[whole] = fitting[0]
+                    open_ += keys_of(whole)
         return self.choose(lambda key, d: wanted[key] if key in wanted else some_values(d)[0])
 
     def points(self, at_most: int) -> list[dict[str, Any]] | None:
@@ -179,9 +208,13 @@ class Space:
     def describe(self) -> dict[str, str]:
         """Parameter -> its values and conditions as text, the same for the same space."""
         return {
-            name: f"{distribution} where {self.conditions.get(name) or 'always'}"
+            name: f"{distribution} where {self._condition(name) or 'always'}"
             for name, distribution in self.distributions.items()
         }
+
+    def _condition(self, name: str) -> Mapping[str, Any]:
+        of_keys = {key: found for key in keys_of(name) if (found := self.conditions.get(key))}
+        return of_keys.get(name, of_keys)  # of a zip that of each key
 
 
 def make_space(
@@ -190,20 +223,24 @@ def make_space(
     conditions: Conditions,
     extender: Extender | None,
     loader: ConfigLoader | None = None,
+    groups: Groups = (),
 ) -> Space:
     """The space of `hydra.sweeper.params` and of the command line, which has the last word: a key
     that it fixes is not searched, as with the stock sweeper. loader: of configs; needed for `glob`.
+    groups: of keys that move together.
 
     Raises:
-        UserError: nothing varies, a distribution or condition is wrong, or the command line both
-            searches and fixes a key.
+        UserError: nothing varies, a distribution or condition is wrong, the command line both
+            searches and fixes a key, or a group's keys cannot move together.
     """
     distributions: dict[str, BaseDistribution] = {}
+    written: dict[str, str] = {}
     fixed: dict[str, str] = {}
     for key, value in params.items():
         override = override_of(key, value)
         varying = _parse(override, loader)
         distributions.update(varying)
+        written |= dict.fromkeys(varying, override)
         if not varying:
             fixed[key] = override
     varied_here: set[str] = set()
@@ -224,6 +261,7 @@ def make_space(
             fixed.pop(key, None)
         if varying:
             distributions.update(varying)
+            written |= dict.fromkeys(varying, override)
             varied_here.add(key)
         else:
             fixed[literal] = override
@@ -233,10 +271,14 @@ def make_space(
             "hydra.sweeper.params is empty and no override varies, so there is nothing to search: "
             "give a key several values, such as 'optimizer.lr=tag(log, interval(0.01, 0.3))'"
         )
+    check_groups(groups, list(distributions), fixed)
     distributions = _without_impossible(distributions, fixed, conditions)
     exact = _exact_conditions(conditions, distributions)
-    ordered = _parents_first(distributions, exact)
-    return Space(ordered, tuple(fixed.values()), exact, extender)
+    distributions = _parents_first(distributions, exact)
+    if groups:
+        distributions = zip_together(distributions, groups, written, loader)
+        distributions = _parents_first(distributions, exact)
+    return Space(distributions, tuple(fixed.values()), exact, extender)
 
 
 def _parse(override: str, loader: ConfigLoader | None) -> dict[str, BaseDistribution]:
@@ -316,10 +358,19 @@ def _exact_conditions(
 def _parents_first(
     distributions: dict[str, BaseDistribution], conditions: Mapping[str, Mapping[str, Any]]
 ) -> dict[str, BaseDistribution]:
+    """
+    Raises:
+        UserError: some depend on each other.
+    """
     ordered: dict[str, BaseDistribution] = {}
     waiting = dict(distributions)
+
+    def is_ready(name: str) -> bool:
+        before = {key for other in (*ordered, name) for key in keys_of(other) if key != name}
+        return all(conditions.get(key, {}).keys() <= before for key in keys_of(name))
+
     while waiting:
-        ready = [name for name in waiting if conditions.get(name, {}).keys() <= ordered.keys()]
+        ready = list(filter(is_ready, waiting))
         if not ready:
             raise UserError(
                 f"hydra.sweeper.conditions: {', '.join(waiting)} depend on each other in a circle"

@@ -12,12 +12,13 @@ from optuna.distributions import FloatDistribution
 from pydantic import ValidationError
 
 from mnist_sweep.config import settings_of, unchecked
-from mnist_sweep.data import fetch, shape_in
+from mnist_sweep.data import fetch, is_here, shape_in
 from mnist_sweep.errors import UserError
 from mnist_sweep.experiment import build_loggers, build_model, build_training
 from mnist_sweep.runs.console import make_console, warn
 from mnist_sweep.search.points.space import Space
 from mnist_sweep.search.points.wording import bare_key, whole_numbers_of
+from mnist_sweep.search.study.zipped import keys_of
 from mnist_sweep.train import settle
 
 Config = Mapping[str, Any]
@@ -29,7 +30,7 @@ def check_values(space: Space, configs: Sequence[Config]) -> None:
     Raises:
         UserError: a value can be in no run, or what is fixed goes together in none of these.
     """
-    searches_model = any(key.startswith("model") for key in map(bare_key, space.distributions))
+    searches_model = any(key.startswith("model") for key in space.keys)
     checks: dict[str, Callable[[Config], object]] = {
         "settings": settings_of,
         "training": build_training,
@@ -60,7 +61,9 @@ def _check_single(space: Space, part: str, error: UserError) -> None:
     """
     if not _is_of_a_single_key(error):
         return
-    searched = {bare_key(name): d for name, d in space.distributions.items()}
+    searched = {
+        bare_key(key): d for name, d in space.distributions.items() for key in keys_of(name)
+    }
     wrong = [key for key in searched if f"{key}=" in str(error)]
     for key in wrong:
         distribution = searched[key]
@@ -82,17 +85,23 @@ def _is_of_a_single_key(error: UserError) -> bool:
     )
 
 
-def check_places(configs: Iterable[Config], *, trains_here: bool) -> None:
-    """Whether these can run. Downloads data that are missing, which workers do not. trains_here:
-    whether the devices are those of this machine.
+def check_places(
+    configs: Iterable[Config], *, trains_here: bool, downloads: bool = True
+) -> list[str]:
+    """Whether these can run; `downloads` data that are missing, which workers do not, or names
+    those that it would. trains_here: whether the devices are those of this machine.
 
     Raises:
         UserError: the data or the device are not here.
     """
     jobs = [*map(unchecked, configs)]
+    missing: list[str] = []
     for data in dict.fromkeys(job.data for job in jobs):
-        if problem := fetch(data):
+        if not downloads and data.download and not is_here(data):
+            missing.append(data.name)
+        elif problem := fetch(data):
             warn(make_console(), f"no data={data.name}", problem)
     for job in jobs:
         if trains_here and job.trainer.device not in ("auto", "cpu"):
             settle(job.trainer.model_copy(update={"threads": 1}))
+    return missing

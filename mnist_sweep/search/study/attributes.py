@@ -1,6 +1,11 @@
 """What a search writes of a trial into its study, and what can be told from that."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 from optuna.trial import FrozenTrial, TrialState
+
+from mnist_sweep.search.study.zipped import unzipped
 
 CONTROLLER = "controller"
 CONFIG = "config"
@@ -35,6 +40,8 @@ LOSSES = "losses"
 
 SETTINGS = "settings"
 """Of the study: what all commands on it have in common."""
+SEARCHED = "search of "
+"""Begins those of these settings that say what is searched."""
 CHANGES = "changes"
 """Of the study: how it grew, a dict each time: when, key, from, to."""
 POINTS = "points"
@@ -74,10 +81,15 @@ def at_rung(trial: FrozenTrial, epochs: int) -> list[float] | None:
 
 
 def real_widths(trial: FrozenTrial) -> dict[str, int]:
-    """Parameter -> what the net has, where it was scaled to the budget (budget=fit)."""
-    given = dict(o.split("=", 1) for o in trial.user_attrs.get(OVERRIDES, ()) if "=" in o)
+    """Key -> what the net has, where it was scaled to the budget (budget=fit)."""
+    return scaled_widths(unzipped(trial.params), trial.user_attrs.get(OVERRIDES, ()))
+
+
+def scaled_widths(values: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, int]:
+    """The same, given what was proposed and the overrides of a run."""
+    given = dict(o.split("=", 1) for o in overrides if "=" in o)
     return {
         name: int(given[name])
-        for name, value in trial.params.items()
+        for name, value in values.items()
         if type(value) is int and given.get(name, "").isdigit() and int(given[name]) != value
     }

@@ -2,10 +2,12 @@
 
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from optuna.storages import RDBStorage
+from sqlalchemy import create_engine, inspect
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
@@ -14,6 +16,8 @@ from mnist_sweep.locks import network_file_system
 from mnist_sweep.search.optuna_private import CachedDatabase
 from mnist_sweep.search.study.credentials import without_credentials, without_secrets
 from mnist_sweep.search.study.lasting import name_losses
+
+Opened = TypeVar("Opened")
 
 OPENING_ATTEMPTS = 10
 
@@ -49,9 +53,37 @@ def open_database(url: str, key: str) -> CachedDatabase:
         UserError: it cannot be opened, read or written, or needs a package that is not here.
     """
     _check_place(url, key)
-    database = _opened(url, key)
+    database = _opened(url, key, lambda: RDBStorage(url, engine_kwargs=engine_settings(url)))
     name_losses(database.engine, url)
     return CachedDatabase(database)
+
+
+def is_optunas(url: str, key: str) -> bool:
+    """Whether a database is there that has Optuna's tables, which opening it would make; writes
+    nothing.
+
+    Raises:
+        UserError: as `open_database`.
+    """
+    _check_place(url, key)
+    file = _file_of(url)
+    if file is not None and not file.exists() and file.parent.is_dir():
+        return False  # a look at it would make it
+
+    def has_tables() -> bool:
+        engine = create_engine(url, **engine_settings(url))
+        try:
+            return inspect(engine).has_table("studies")
+        finally:
+            engine.dispose()
+
+    return _opened(url, key, has_tables)
+
+
+def _file_of(url: str) -> Path | None:
+    """That SQLite keeps its database in; None of another one's."""
+    found = re.match(r"sqlite(\+\w+)?:///(?P<path>[^?]+)", url)
+    return Path(found["path"]) if found else None
 
 
 def _check_place(url: str, key: str) -> None:
@@ -65,8 +97,8 @@ def _check_place(url: str, key: str) -> None:
             f"{key}={without_credentials(url)} is in memory, where nothing is kept: name a file, "
             "such as sqlite:///study.db"
         )
-    found = re.match(r"sqlite(\+\w+)?:///(?P<path>[^?]+)", url)
-    kind = network_file_system(Path(found["path"])) if found else None
+    file = _file_of(url)
+    kind = None if file is None else network_file_system(file)
     if kind is not None:
         raise UserError(
             f"{key}={without_credentials(url)} is on a network file system "
@@ -75,11 +107,11 @@ def _check_place(url: str, key: str) -> None:
         )
 
 
-def _opened(url: str, key: str) -> RDBStorage:
+def _opened(url: str, key: str, open_it: Callable[[], Opened]) -> Opened:
     shown = f"{key}={without_credentials(url)}"
     for attempts_left in reversed(range(OPENING_ATTEMPTS)):
         try:
-            return RDBStorage(url, engine_kwargs=engine_settings(url))
+            return open_it()
         except ImportError as error:
             missing = error.__cause__ if isinstance(error.__cause__, ImportError) else error
             package = missing.name or "of its database"

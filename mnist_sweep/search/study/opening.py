@@ -17,8 +17,9 @@ from mnist_sweep.errors import UserError
 from mnist_sweep.identity import flat_config, keys
 from mnist_sweep.paths import JOURNAL
 from mnist_sweep.search.settings import SearchSettings
-from mnist_sweep.search.study.attributes import OVERRIDES, SETTINGS
+from mnist_sweep.search.study.attributes import OVERRIDES, SEARCHED, SETTINGS
 from mnist_sweep.search.study.storage import open_storage
+from mnist_sweep.search.study.zipped import keys_of
 
 SEED = "seed"
 """An attribute of the study, and the key that it holds. A version that did not compare it wrote
@@ -45,14 +46,22 @@ def open_study(name: str, storage: BaseStorage, settings: SearchSettings) -> Stu
             f"hydra.sweeper.storage: the study {name} cannot be made or read "
             f"({type(error).__name__}): it must be writable, and no other kind of file"
         ) from error
+    check_directions(study, settings)
+    _name_objectives(study, settings.objective)
+    return study
+
+
+def check_directions(study: Study, settings: SearchSettings) -> None:
+    """
+    Raises:
+        UserError: the study has others.
+    """
     found = tuple(direction.name.lower() for direction in study.directions)
     if found != settings.direction:
         raise UserError(
-            f"hydra.sweeper.direction={list(settings.direction)}: the study {name} has "
+            f"hydra.sweeper.direction={list(settings.direction)}: the study {study.study_name} has "
             f"{list(found)}; use these, or another hydra.sweeper.study_name"
         )
-    _name_objectives(study, settings.objective)
-    return study
 
 
 def attrs_of(name: str, url: str | None, sweep_dir: Path) -> Mapping[str, Any]:
@@ -84,12 +93,13 @@ def in_common(
     data = unchecked(config).data
     images = {"images": find(data)} if data.is_measured else {}  # whose path says nothing of them
     may_differ = keys(NotIn.STUDY, SearchSettings)
+    searched_keys = [key for name in searched for key in keys_of(name)]
     return {
-        **flat_config(config, (*keys(NotIn.STUDY), *searched)),
+        **flat_config(config, (*keys(NotIn.STUDY), *searched_keys)),
         **images,
         **{f"hydra.sweeper.{key}": own[key] for key in own if key not in may_differ},
-        **{f"search of {key}": text for key, text in searched.items()},
-        SEED: None if SEED in searched else config[SEED],
+        **{f"{SEARCHED}{key}": text for key, text in searched.items()},
+        SEED: None if SEED in searched_keys else config[SEED],
     }
 
 
@@ -103,7 +113,8 @@ def settings_of_study(study: Study) -> dict[str, Any] | None:
     before = study.user_attrs.get(SETTINGS)
     if before is None:
         return None
-    is_swept = f"search of {SEED}" in before
+    searched = (key.removeprefix(SEARCHED) for key in before if key.startswith(SEARCHED))
+    is_swept = any(SEED in keys_of(name) for name in searched)
     return {**before, SEED: None if is_swept else study.user_attrs.get(SEED, _seed_of(study))}
 
 
@@ -115,8 +126,7 @@ def attributes_of(shared: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def check_same(study: Study, shared: Mapping[str, Any]) -> None:
-    """Notes in a new study what its commands share; compares it in one to go on with.
-
+    """
     Raises:
         UserError: the study was begun with other settings, or by another program.
     """
@@ -127,7 +137,6 @@ def check_same(study: Study, shared: Mapping[str, Any]) -> None:
                 f"hydra.sweeper.study_name={study.study_name}: that study was not made by "
                 "hydra/sweeper=search; use another name"
             )
-        _note(study, shared)
         return
     now = as_stored(shared)
     if before[SEED] is None:  # of an earlier version
@@ -140,13 +149,13 @@ def check_same(study: Study, shared: Mapping[str, Any]) -> None:
             f"hydra.sweeper.study_name={study.study_name}: the study was begun with other "
             f"settings: {', '.join(shown)}{more}; restore them, or give the study another name"
         )
-    if SEED not in study.user_attrs and now[SEED] is not None:
-        study.set_user_attr(SEED, now[SEED])
 
 
-def _note(study: Study, shared: Mapping[str, Any]) -> None:
+def note_shared(study: Study, shared: Mapping[str, Any]) -> None:
+    """What a study has of it that was noted before stays."""
     for name, value in attributes_of(shared).items():
-        study.set_user_attr(name, value)
+        if name not in study.user_attrs:
+            study.set_user_attr(name, value)
 
 
 def _seed_of(study: Study) -> int | None:

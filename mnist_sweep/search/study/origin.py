@@ -69,13 +69,20 @@ def note_origin(study: Study, origin: Origin, *, mixed: bool) -> str | None:
     Raises:
         UserError: it is something else.
     """
+    doubt = check_origin(study, origin, mixed=mixed)
+    if origin.key not in study.user_attrs:
+        study.set_user_attr(origin.key, asdict(origin))
+    return doubt
+
+
+def check_origin(study: Study, origin: Origin, *, mixed: bool) -> str | None:
+    """As `note_origin`, and writes nothing."""
     known = origins(study)
     if origin.key in known:
         before = known[origin.key].torch
         same = before == origin.torch
         return None if same else f"torch {origin.torch} has not the results of {before}, so far"
     if not known:  # its trials, if any, are of a version that did not say
-        study.set_user_attr(origin.key, asdict(origin))
         return None
     difference = _difference(max(known.values(), key=lambda one: one.since), origin)
     if not mixed:
@@ -83,7 +90,6 @@ def note_origin(study: Study, origin: Origin, *, mixed: bool) -> str | None:
             f"hydra.sweeper.study_name={study.study_name}: {difference}; go back to what it was, "
             "give the study another name, or mix both with hydra.sweeper.mixed_code=true"
         )
-    study.set_user_attr(origin.key, asdict(origin))
     return f"{difference}; from here on both are in one study"
 
 

@@ -45,15 +45,27 @@ def open_remote(url: str, key: str) -> BaseStorage:
     return open_proxy(url, key)
 
 
+def check_journal(path: Path) -> None:
+    """
+    Raises:
+        UserError: it is there, and cannot be written.
+    """
+    if path.exists() and not os.access(path, os.W_OK):
+        raise _unwritable(path, PermissionError(13, "Permission denied"))
+
+
 def _open_journal(path: Path) -> BaseStorage:
+    check_journal(path)
     try:
-        if path.exists() and not os.access(path, os.W_OK):
-            raise PermissionError(13, "Permission denied")
         return Journal(JournalFile(path))
     except OSError as error:
-        raise UserError(
-            f"hydra.sweeper.storage: {path} cannot be written ({error.strerror}): "
-            "set hydra.sweep.dir to a place that can"
-        ) from error
+        raise _unwritable(path, error) from error
     except (KeyError, TypeError, ValueError, AttributeError, AssertionError) as error:
         raise UserError(f"hydra.sweeper.storage: {path} is damaged ({error!r}): {ANEW}") from error
+
+
+def _unwritable(path: Path, error: OSError) -> UserError:
+    return UserError(
+        f"hydra.sweeper.storage: {path} cannot be written ({error.strerror}): "
+        "set hydra.sweep.dir to a place that can"
+    )

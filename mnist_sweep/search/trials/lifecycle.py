@@ -22,9 +22,7 @@ from mnist_sweep.search.points.proposing import Accepted
 from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.attributes import (
     ATTEMPT,
-    CONFIG,
     ERROR,
-    NUM_PARAMS,
     OVERRIDES,
     RETRY,
     RETRY_OF,
@@ -78,9 +76,7 @@ class Lifecycle:
     def begin(self, accepted: Accepted) -> Job:
         """The first run of a new trial."""
         trial, candidate = accepted.trial, accepted.candidate
-        trial.set_user_attr(CONFIG, candidate.key)
-        trial.set_user_attr(NUM_PARAMS, candidate.num_params)
-        trial.set_constraint("budget", candidate.excess)
+        accepted.note()
         # A directory of that name is of a trial that the study has lost (a cut journal).
         lost = self.layout.is_begun(trial.number)
         epochs = candidate.settings.trainer.epochs
