@@ -168,8 +168,8 @@ def test_a_grid_with_a_zip_is_searched_shown_and_gone_on_with(
     grown = search(PAIR, nets[0], "optimizer.lr=0.1,0.07", "trainer.batch_size=64,128")
     assert grown.returncode == 0, grown.stderr
     rows = rows_of(tmp_path)
-    found = set(zip(rows.model, rows.lr, strict=True))
-    assert found == {*pairs, ("ds_cnn_v2_code", 0.07)} and len(rows) == 6
+    models = set(zip(rows.model, rows.lr, strict=True))
+    assert models == {*pairs, ("ds_cnn_v2_code", 0.07)} and len(rows) == 6
     other = "hydra.sweeper.zip=[[model,trainer.batch_size]]"
     refused = search(other, *command[1:])
     assert refused.returncode == 2 and "zip(model, optimizer.lr)" in refused.stderr

@@ -31,8 +31,8 @@ from mnist_sweep.search.study.opening import (
     open_study,
     settings_of_study,
 )
-from mnist_sweep.search.study.origin import Origin, note_origin
-from mnist_sweep.search.study.rewriting import Rewriting, rewrite
+from mnist_sweep.search.study.origin import Origin, check_origin, note_origin
+from mnist_sweep.search.study.rewriting import Rewriting, check_idle, rewrite
 from mnist_sweep.search.study.storage import open_storage
 from mnist_sweep.search.study.wholeness import check_whole
 
@@ -90,6 +90,8 @@ class Outlook:
 
     candidates: Candidates
     trials: list[FrozenTrial]
+    doubt: str | None = None
+    """What there is to say of what its trials were made with."""
 
 
 def outlook(study: Study, settings: SearchSettings, candidates: Candidates) -> Outlook:
@@ -102,11 +104,13 @@ def outlook(study: Study, settings: SearchSettings, candidates: Candidates) -> O
     growth = _growth(study, settings, candidates)
     its = candidates if growth is None else candidates.over(growth.now)
     _check(study, settings, growth, its)
+    before = its.over(growth.before) if growth else its
+    doubt = check_origin(study, _origin(settings, before), mixed=settings.mixed_code)
     trials = study.get_trials(deepcopy=False)
-    if not growth:
-        return Outlook(its, trials)
-    rewriting = _rewriting(growth, None, lambda study: {})
-    return Outlook(its, list(map(rewriting.of, trials)))
+    if growth:
+        check_idle(study, settings.lease_s)
+        trials = list(map(_rewriting(growth, None, lambda study: {}).of, trials))
+    return Outlook(its, trials, doubt)
 
 
 def _check(study: Study, settings: SearchSettings, growth: Growth | None, its: Candidates) -> None:
@@ -185,9 +189,8 @@ def _grow(
         UserError: somebody works on it.
     """
     before = now.over(growth.before)
-    code = code_of(used_by(settings, before))
-    note_origin(study, Origin.of(code, before.choices()), mixed=settings.mixed_code)
-    origin = Origin.of(code_of(used_by(settings, now)), now.choices())
+    note_origin(study, _origin(settings, before), mixed=settings.mixed_code)
+    origin = _origin(settings, now)
     when = datetime.now(UTC).isoformat(timespec="seconds")
     changes = [
         {"when": when, "key": key, "from": was, "to": is_} for key, was, is_ in growth.changes()
@@ -200,6 +203,10 @@ def _grow(
 
     rewriting = _rewriting(growth, known, attributes)
     rewrite(study, settings.storage, sweep_dir, settings.lease_s, rewriting)
+
+
+def _origin(settings: SearchSettings, candidates: Candidates) -> Origin:
+    return Origin.of(code_of(used_by(settings, candidates)), candidates.choices())
 
 
 def _rewriting(

@@ -18,11 +18,10 @@ from mnist_sweep.data import find
 from mnist_sweep.errors import FailureError, UserError
 from mnist_sweep.paths import JOURNAL, RESULTS_TABLE
 from mnist_sweep.runs.console import duration, make_console, warn
-from mnist_sweep.runs.provenance import code_of
 from mnist_sweep.runs.table import ResultsTable, last_trials
 from mnist_sweep.search.checks import doubts
 from mnist_sweep.search.display.notation import short_values
-from mnist_sweep.search.growing import Outlook, outlook, used_by
+from mnist_sweep.search.growing import Outlook, outlook
 from mnist_sweep.search.planning import Plan, make_plan
 from mnist_sweep.search.points.candidate import Candidate
 from mnist_sweep.search.points.proposing import Accepted
@@ -42,8 +41,6 @@ from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.attributes import is_finished, scaled_widths
 from mnist_sweep.search.study.credentials import without_credentials
 from mnist_sweep.search.study.finding import study_there
-from mnist_sweep.search.study.origin import Origin, check_origin
-from mnist_sweep.search.study.rewriting import check_idle
 from mnist_sweep.search.study.wholeness import check_whole
 from mnist_sweep.search.trials.seeds import is_race, num_seeds
 from mnist_sweep.search.workforce import num_cores
@@ -73,7 +70,7 @@ def preview(
     recorded = last_trials(plan.sweep_dir / RESULTS_TABLE).get(plan.name, -1)
     new = None
     with study_there(plan.name, settings.storage, plan.sweep_dir) as study:
-        seen, mixed = _look(plan, study, recorded)
+        seen = _look(plan, study, recorded)
         if not missing:
             kept = {} if study is None else study.user_attrs
             data, own = find(plan.base.data), plan.candidates
@@ -89,8 +86,8 @@ def preview(
     _show_points(console, plan, proposals)
     for doubt in (*doubts(settings), *plan.workforce.doubts()):
         warn(console, "is this meant?", doubt)
-    if mixed is not None:
-        warn(console, "mixed", mixed)
+    if seen.doubt is not None:
+        warn(console, "mixed", seen.doubt)
     fits = sample.fitting
     if missing:
         why = f"data={missing[0]} is not here, and the search would download it first"
@@ -103,9 +100,8 @@ def _tables(plan: Plan) -> list[ResultsTable]:
     return [ResultsTable(plan.sweep_dir / RESULTS_TABLE), ResultsTable(plan.main_table)]
 
 
-def _look(plan: Plan, study: Study | None, recorded: int) -> tuple[Outlook, str | None]:
-    """The study as it would be gone on with, and what is to be said of that. recorded: the largest
-    number of a trial in the search's table.
+def _look(plan: Plan, study: Study | None, recorded: int) -> Outlook:
+    """recorded: the largest number of a trial in the search's table.
 
     Raises:
         UserError: it would be refused.
@@ -118,16 +114,12 @@ def _look(plan: Plan, study: Study | None, recorded: int) -> tuple[Outlook, str 
                 "hydra.sweeper.study_name"
             )
         plan.layout.check_own(plan.name)
-        return Outlook(plan.candidates, []), None
+        return Outlook(plan.candidates, [])
     seen = outlook(study, plan.settings, plan.candidates)
     check_whole(study, recorded)
     if not seen.trials:
         plan.layout.check_own(plan.name)
-    code = code_of(used_by(plan.settings, seen.candidates))
-    origin = Origin.of(code, seen.candidates.choices())
-    if seen.candidates is not plan.candidates:
-        check_idle(study, plan.settings.lease_s)
-    return seen, check_origin(study, origin, mixed=plan.settings.mixed_code)
+    return seen
 
 
 def _show_study(
