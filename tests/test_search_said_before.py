@@ -99,6 +99,7 @@ WRONG: dict[str, tuple[list[str], list[str]]] = {
         [TWO, "hydra/sweeper/pruner=median", "hydra.sweeper.pruner.n_warmup_steps=-1"],
         ["hydra.sweeper.pruner.n_warmup_steps=-1"],
     ),
+    "value for a launcher": ([TWO, "hydra.launcher=false"], ["hydra.launcher=False", "NAME"]),
     "name too long for a folder": (
         [TWO, f"hydra.sweeper.study_name={'n' * 250}"], ["hydra.sweeper.study_name", "200 bytes"],
     ),

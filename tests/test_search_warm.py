@@ -103,6 +103,16 @@ def test_a_study_a_journal_and_a_storage_are_sources(
         Source.named(f"sxi@{url}").runs(["val_acc"])
 
 
+def test_runs_of_another_sweep_are_taken_over(tmp_path: Path) -> None:
+    call = cli_in(tmp_path)
+    run = [*SMALL[2:], "optimizer=sgd"]
+    grid = ["-m", "sweep=grid", "hydra.sweeper.study_name=g", *run, "optimizer.lr=0.01,0.02"]
+    assert call(*grid).returncode == 0
+    of_search = [*SMALL[:2], *run, LR, "hydra.sweeper.study_name=s", "hydra.sweeper.n_trials=1"]
+    done = call(*of_search, warm("multirun/g"))
+    assert done.returncode == 0 and "2 runs told to the sampler" in done.stdout, done
+
+
 def test_without_runs_alike_points_are_tried_best_first(past: Path, tmp_path: Path) -> None:
     done = cli_in(tmp_path)(
         *(*SMALL, LR, *RANDOM, "hydra.sweeper.n_trials=8", "optimizer=sgd", "trainer.epochs=2"),

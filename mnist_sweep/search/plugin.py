@@ -41,10 +41,16 @@ class SearchSweeper(Sweeper):
         # What trains is from here on as it is now, before more of it is imported.
         settle(of_package())
         settle_configs(self.hydra_context.config_loader)
+        from mnist_sweep.errors import UserError
         from mnist_sweep.search.detaching import detach
         from mnist_sweep.search.settings import search_settings
 
         warnings.simplefilter("ignore", ExperimentalWarning)  # the user's choice of sampler
+        launcher = self.config.hydra.launcher
+        if not isinstance(launcher, DictConfig):
+            raise UserError(
+                f"hydra.launcher={launcher}: is no launcher: choose hydra/launcher=NAME"
+            )
         plain = OmegaConf.to_container(self.config.hydra.sweeper, resolve=True)
         assert isinstance(plain, dict)
         settings = search_settings({str(key): plain[key] for key in plain if key != "_target_"})

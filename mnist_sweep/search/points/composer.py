@@ -11,6 +11,7 @@ from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from hydra.errors import ConfigCompositionException, HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
@@ -30,6 +31,7 @@ class Composer:
         self.config = config
         self.groups = set(loader.list_groups(""))
         self.composed: dict[tuple[str, ...], _Base] = {}
+        self.of_sweeps: dict[str, Composer] = {}
 
     def job(self, overrides: Sequence[str]) -> DictConfig:
         """The configuration of a job, its `hydra` node included.
@@ -53,6 +55,18 @@ class Composer:
         if config is None:
             config = resolved(_with_values(base.task, values))
         return config, base.choices
+
+    def of_sweep(self, choice: str) -> "Composer":
+        """For runs of commands with this choice of `sweep`, which has a sweeper of its own.
+
+        Raises:
+            HydraException: there is no such choice.
+        """
+        if choice not in self.of_sweeps:
+            name = self.config.hydra.job.config_name
+            config = self.loader.load_configuration(name, [f"sweep={choice}"], RunMode.MULTIRUN)
+            self.of_sweeps[choice] = Composer(self.loader, config)
+        return self.of_sweeps[choice]
 
     def _split(self, overrides: Sequence[str]) -> tuple["_Base", list[Override]]:
         """What Hydra has to compose, and the values to set upon it."""

@@ -23,6 +23,7 @@ from mnist_sweep.errors import UserError
 from mnist_sweep.identity import config_hash, differing, flat_config, keys
 from mnist_sweep.search.objectives import Objectives
 from mnist_sweep.search.points.candidate import Candidates, excess_of
+from mnist_sweep.search.points.composer import Composer
 from mnist_sweep.search.points.membership import value_in
 from mnist_sweep.search.points.past_runs import WARM_START, PastRun, Source, shown_source
 from mnist_sweep.search.points.taken_over import Told, WarmStart, has_taken_over
@@ -162,6 +163,12 @@ class Sorting:
         n_trials = self.settings.n_trials
         return MOST_FIRST if n_trials is None else max(1, min(MOST_FIRST, n_trials // 4))
 
+    def _composer(self, overrides: Sequence[str]) -> Composer:
+        """Of the sweep that the run was a part of; a job cannot bring in another sweeper."""
+        composer = self.candidates.composer
+        sweeps = [o.partition("=")[2] for o in overrides if o.lstrip("+").startswith("sweep=")]
+        return composer.of_sweep(sweeps[-1]) if sweeps else composer
+
     def _find(self, run: PastRun) -> _Found:
         """
         Raises:
@@ -176,7 +183,7 @@ class Sorting:
                 raise _LeftOutError("cut short")
             return _Found(run, self._point(run, {}, {}), None, ["program, or settings unknown"])
         try:
-            config, choices = self.candidates.composer.task(run.overrides)
+            config, choices = self._composer(run.overrides).task(run.overrides)
         except (UserError, HydraException, OmegaConfBaseException) as error:
             raise _LeftOutError("with keys or choices that are not there today") from error
         params = self._point(run, config, choices)
