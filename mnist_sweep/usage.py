@@ -16,7 +16,6 @@ COLUMNS, LINES = 79, 23
 
 USAGE = f"""usage: {PROGRAM} [GROUP=CHOICE KEY=VALUE ...] [-m] [--cfg job]
        {PROGRAM} {" | ".join(COMMANDS)} ...
-
   {PROGRAM} model=rf_cnn trainer.epochs=12    train a net
   {PROGRAM} -m optimizer=adam,sgd seed=0,1,2  train each with each
   {PROGRAM} -m sweep=arch_20k                 search

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -92,6 +93,7 @@ def be_the_command(
 ) -> None:
     """`python -m <module>`, but for the start of Python. outputs: files, of stdout and stderr."""
     os.chdir(folder)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where tests are under nohup
     sys.path.insert(0, "")
     for number, path in enumerate(outputs, start=1):
         os.dup2(os.open(path, os.O_WRONLY), number)

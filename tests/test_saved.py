@@ -521,7 +521,7 @@ def test_an_exported_net_answers_as_the_trained_one(one: SavedRun, command: Comm
     assert str(Path(nn.__file__).parents[1]).encode() not in content, "no path of this machine"
     # As someone would who has only the file: raw pixels, and its own mean and std.
     data = one.data()
-    raw = data.test.images[data.test.index].numpy()[:, None].astype(np.float32)
+    raw = data.test.images[data.test.index].numpy().astype(np.float32)
     pixels = (raw / 255 - float(facts["mean"])) / float(facts["std"])
     net = session(Path("net.onnx"))
     [logits] = net.run(None, {"image": pixels})
