@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import stdtrit  # for the leaderboard: scipy.stats takes a second to import
 
 CONFIDENCE = 0.95
 
@@ -15,6 +14,8 @@ NO_SPREAD = 1e-12
 
 def half_width(sd: ArrayLike, n: ArrayLike) -> NDArray[Any]:
     """Half of Student's t interval of a mean; NaN where n < 2 or nothing varies. Takes arrays."""
+    from scipy.special import stdtrit  # late, as it takes a moment; scipy.stats takes a second
+
     n, sd = np.asarray(n, dtype=float), np.asarray(sd, dtype=float)
     freedom = np.where((n > 1) & (sd > NO_SPREAD), n - 1, np.nan)
     return np.asarray(stdtrit(freedom, (1 + CONFIDENCE) / 2) * sd / np.sqrt(n))

@@ -8,8 +8,6 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
-from mnist_sweep.hydra_private import elements_of
-
 
 def zip_name(keys: Sequence[str]) -> str:
     """Of the parameter. keys: as in overrides."""
@@ -30,6 +28,10 @@ def keys_of(name: str) -> tuple[str, ...]:
 @lru_cache(maxsize=4096)
 def values_of(choice: str) -> tuple[Any, ...]:
     """Of a zip's choice, as other parameters have theirs: numbers, and all else as in overrides."""
+    from mnist_sweep.hydra_private import (
+        elements_of,
+    )  # few studies have a zip, and it takes a while
+
     return elements_of(choice)
 
 
