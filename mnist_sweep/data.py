@@ -9,32 +9,27 @@ import logging
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
-import torch
 from filelock import FileLock
 from torch import Tensor
 
-from mnist_sweep.config import OWN, TORCHVISION, DataConfig, ProtocolConfig, unchecked
+from mnist_sweep.config import TORCHVISION, DataConfig, ProtocolConfig
 from mnist_sweep.data_files import read_file
 from mnist_sweep.errors import UserError
 from mnist_sweep.sets import digits
-from mnist_sweep.sets.csv_table import read_csv
 from mnist_sweep.sets.dataset import Dataset, Split
 from mnist_sweep.sets.digits import read_digits
-from mnist_sweep.sets.folder import read_folder
-from mnist_sweep.sets.idx import read_idx
-from mnist_sweep.sets.npz import read_npz
-from mnist_sweep.sets.own import OwnSet, checked, numbered, own_name, statistics
-from mnist_sweep.sets.shape import MNIST_SHAPE, DataShape
+from mnist_sweep.sets.measured import check_classes, measured_parts, measured_set
+from mnist_sweep.sets.own import numbered, statistics
+from mnist_sweep.sets.shape import MNIST_SHAPE
 from mnist_sweep.sets.splitting import stratified_one_in
-from mnist_sweep.sets.torchvision_sets import read_torchvision, torchvision_shape
+from mnist_sweep.sets.torchvision_sets import read_torchvision
 
 log = logging.getLogger(__name__)
 
@@ -106,9 +101,6 @@ SOURCES = {
     ),
 }
 
-TEST_ONE_IN = 5
-"""One image in so many is held out to test, of a set that has no test images."""
-
 
 def fetch(config: DataConfig) -> str | None:
     """Downloads the set where it is missing and may be; one process at a time.
@@ -119,7 +111,7 @@ def fetch(config: DataConfig) -> str | None:
         UserError: `data` names a set that is neither there nor to be had.
     """
     if config.is_own:
-        own_set(config)
+        measured_set(config)
         return None
     if config.name in TORCHVISION:
         _fetch_torchvision(config)
@@ -145,7 +137,7 @@ def is_here(config: DataConfig) -> bool:
     """Whether the set that `config` asks for needs no download."""
     if config.name in TORCHVISION:
         try:
-            own_set(config)
+            measured_set(config)
         except UserError:
             return False
         return True
@@ -172,9 +164,9 @@ def _load(config: DataConfig, protocol: ProtocolConfig, name: str) -> Dataset:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     if config.is_measured:
-        found, name, train, val, test = _parts_of_own(config, protocol)
-        class_names = found.class_names
-        mean, std = statistics(found.train.images)
+        parts = measured_parts(config, protocol)
+        train, val, test, class_names = parts.train, parts.val, parts.test, parts.class_names
+        mean, std = statistics(train.images, train.index)
     elif name == "digits":
         images, labels = read_digits()
         rest, held_out = stratified_one_in(labels, digits.TEST_ONE_IN, seed=0)
@@ -192,7 +184,7 @@ def _load(config: DataConfig, protocol: ProtocolConfig, name: str) -> Dataset:
         rest, held_out = stratified_one_in(labels, protocol.val_one_in, protocol.split_seed)
         train, val = train.at(rest), train.at(held_out)
     if config.is_measured:
-        _check_classes(config, train, class_names)
+        check_classes(config, train, class_names)
     elif not len(train):
         raise UserError(
             f"protocol.train_first={protocol.train_first}: leaves no image to train on beside "
@@ -209,7 +201,7 @@ def find(config: DataConfig) -> str:
         UserError: the set is not there.
     """
     if config.is_measured:
-        return own_set(config)[1]
+        return measured_set(config)[1]
     name = _wanted(config)
     if is_here(config):
         return name
@@ -318,83 +310,13 @@ def _read(folder: Path, source: Source, file: str) -> Tensor:
     return read_file(folder / file, digest, of_gz=source.of_gz, header=header)
 
 
-# A user's own
-
-
-@lru_cache(maxsize=2)
-def _own(config: DataConfig, stamp: tuple[int, ...]) -> tuple[OwnSet, str]:
-    """Also its name. stamp: of the file, so that another one in its place is read anew.
-
-    Raises:
-        UserError: it is not there, or nothing to train a net on.
-    """
-    if config.path is None:
-        found = read_torchvision(config.name, config.root, config.split, download=False)
-        return found, own_name(found, "-".join(filter(None, (config.name, config.split))))
-    path = Path(config.path)
-    match config.name:
-        case "npz":
-            found = read_npz(path, config.x, config.y)
-        case "folder":
-            found = read_folder(path, config.image_size or MNIST_SHAPE.side, config.channels)
-        case "csv":
-            found = read_csv(path, None if config.test_path is None else Path(config.test_path))
-        case _:
-            found = read_idx(path)
-    found = checked(found, f"data.path={config.path}")
-    return found, own_name(found, config.path)
-
-
-def own_set(config: DataConfig) -> tuple[OwnSet, str]:
-    """A set that is measured, and its name.
-
-    Raises:
-        UserError: as `_own`.
-    """
-    if config.path is None:
-        return _own(config, ())
-    try:
-        found = os.stat(config.path)
-    except OSError as error:
-        raise UserError(
-            f"data.path={config.path}: {error.strerror}: give the file or folder of your images"
-        ) from error
-    return _own(config, (found.st_mtime_ns, found.st_size, found.st_ino))
-
-
-def shape_of(config: DataConfig) -> DataShape:
-    """
-    Raises:
-        UserError: the set is the user's own, and not there.
-    """
-    if config.name in TORCHVISION:
-        return torchvision_shape(config.name, config.split)
-    if not config.is_own:
-        return MNIST_SHAPE
-    found, _ = own_set(config)
-    channels, height, width = found.train.images.shape[1:]
-    return DataShape(channels, height, width, len(found.class_names))
-
-
-def shape_in(config: Mapping[str, Any]) -> DataShape:
-    """Of the data that a resolved config names, which need not be checked yet.
-
-    Raises:
-        UserError: as `shape_of`.
-    """
-    data = config.get("data")
-    if not isinstance(data, Mapping) or data.get("name") not in (*OWN, *TORCHVISION):
-        return MNIST_SHAPE
-    return shape_of(unchecked(config).data)
-
-
 def _fetch_torchvision(config: DataConfig) -> None:
     """
     Raises:
         UserError: it is not there, and not to be had.
     """
     try:
-        own_set(config)
+        measured_set(config)
     except UserError as missing:
         if not config.download:
             raise UserError(f"{missing}: put it there, or use data.download=true") from missing
@@ -406,39 +328,3 @@ def _fetch_torchvision(config: DataConfig) -> None:
                 f"{missing}, and the download failed: {_reason(error)}; put it there, or use "
                 "data=digits, which needs no network"
             ) from error
-
-
-def _check_classes(config: DataConfig, train: Split, class_names: Sequence[str]) -> None:
-    """
-    Raises:
-        UserError: no image of some class is left to train on.
-    """
-    left = set(train.labels[train.index].tolist())
-    for number, name in enumerate(class_names):
-        if number not in left:
-            raise UserError(
-                f"data.path={config.path}: of class {name} no image is left to train on beside "
-                "those held out to validate and to test; use more images"
-            )
-
-
-def _parts_of_own(
-    config: DataConfig, protocol: ProtocolConfig
-) -> tuple[OwnSet, str, Split, Split | None, Split]:
-    """Training, validation and test images; without test images, some are held out for it."""
-    found, name = own_set(config)
-    train = Split.whole(found.train.images, found.train.labels)
-    if found.test is not None:
-        test = Split.whole(found.test.images, found.test.labels)
-    else:
-        rest, held_out = stratified_one_in(found.train.labels, TEST_ONE_IN, seed=0)
-        train, test = train.at(rest), train.at(held_out)
-    val = None
-    if found.val is not None and protocol.val_one_in is not None:
-        val = Split.whole(found.val.images, found.val.labels)
-    elif found.val is not None:  # nothing is chosen, so they are training images like the others
-        images = torch.cat([found.train.images, found.val.images])
-        labels = torch.cat([found.train.labels, found.val.labels])
-        more = torch.arange(len(found.train), len(labels))
-        train = Split(images, labels, torch.cat([train.index, more]))
-    return found, name, train, val, test

@@ -15,11 +15,11 @@ from torch import nn
 
 from mnist_sweep.augment import Augmentation
 from mnist_sweep.config import Settings, settings_of
-from mnist_sweep.data import shape_of
 from mnist_sweep.errors import UserError, shortened, validation_message
 from mnist_sweep.loggers import Logger
 from mnist_sweep.optimizers import Optimizer
 from mnist_sweep.schedulers import Plateau, Scheduler
+from mnist_sweep.sets.measured import shape_of
 from mnist_sweep.sets.shape import DataShape
 from mnist_sweep.whitelist import of_the_environment
 

@@ -10,7 +10,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from mnist_sweep.config import NotIn, resolved
-from mnist_sweep.data import fetch, load, shape_of
+from mnist_sweep.data import fetch, load
 from mnist_sweep.errors import BudgetError
 from mnist_sweep.experiment import to_experiment
 from mnist_sweep.gpus import described
@@ -32,6 +32,7 @@ from mnist_sweep.runs.history import write_history
 from mnist_sweep.runs.provenance import TrialInfo, new_record, peak_rss_mb
 from mnist_sweep.runs.resuming import take_over
 from mnist_sweep.runs.so_far import SoFar
+from mnist_sweep.sets.measured import shape_of
 from mnist_sweep.train import save_whole, settle, train
 
 LOGGED_TAGS = ("run_id", "seed", "num_params", "macs", "study", "trial", "rung")

@@ -121,18 +121,20 @@ def own_name(found: OwnSet, path: str) -> str:
     return f"{Path(path).resolve().stem}@{digest.hexdigest()[:8]}"
 
 
-def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """images: (N, C, H, W) uint8. Mean and standard deviation of each channel's pixels, scaled to
-    0..1, to four digits; exact sums, so that they are the same everywhere."""
+def statistics(images: Tensor, index: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of each channel's pixels, scaled to 0..1, to four digits; exact
+    sums, so that they are the same everywhere. images: (N, C, H, W) uint8; index: (n,) of those
+    that count."""
     channels = images.shape[1]
     total, squares = np.zeros(channels, dtype=np.int64), np.zeros(channels, dtype=np.int64)
-    for chunk in _chunks(images):
-        values = torch.arange(256, dtype=torch.int64)
+    values = torch.arange(256, dtype=torch.int64)
+    for positions in index.split(_each(images)):
+        chunk = images[positions]
         for channel in range(channels):
             counts = torch.bincount(chunk[:, channel].reshape(-1), minlength=256)
             total[channel] += int((counts * values).sum())
             squares[channel] += int((counts * values**2).sum())
-    pixels = images.numel() // channels
+    pixels = len(index) * images[0, 0].numel()
     mean = total / pixels
     std = np.sqrt(np.maximum(squares / pixels - mean**2, 0))
     rounded = (tuple(round(float(value) / 255, 4) for value in of) for of in (mean, std))
@@ -141,9 +143,13 @@ def statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def _chunks(images: Tensor) -> tuple[Tensor, ...]:
-    each = max(1, CHUNK // max(1, images[0].numel()))
-    chunks: tuple[Tensor, ...] = images.split(each)
+    chunks: tuple[Tensor, ...] = images.split(_each(images))
     return chunks
+
+
+def _each(images: Tensor) -> int:
+    """Images of a chunk."""
+    return max(1, CHUNK // max(1, images[0].numel()))
 
 
 def numbered(count: int) -> tuple[str, ...]:

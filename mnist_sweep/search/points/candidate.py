@@ -8,7 +8,6 @@ from typing import Any
 from pydantic import ValidationError
 
 from mnist_sweep.config import BudgetConfig, Settings, unchecked
-from mnist_sweep.data import shape_in
 from mnist_sweep.errors import UserError
 from mnist_sweep.experiment import build_model
 from mnist_sweep.identity import result_key
@@ -24,6 +23,7 @@ from mnist_sweep.search.points.composer import Composer
 from mnist_sweep.search.points.fitting import Fitter
 from mnist_sweep.search.points.space import Space, some_values
 from mnist_sweep.search.study.zipped import keys_of
+from mnist_sweep.sets.measured import shape_in
 
 MOST_KNOWN = 1000
 """Nets whose costs are kept, the newest."""

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 
 from mnist_sweep.config import BudgetConfig
-from mnist_sweep.data import shape_in
 from mnist_sweep.errors import BudgetError
 from mnist_sweep.experiment import build_model
 from mnist_sweep.profile import check_budget, count_params, profile
 from mnist_sweep.search.points.composer import Composer
 from mnist_sweep.search.points.space import Space
+from mnist_sweep.sets.measured import shape_in
 
 WIDEST = 512
 """Largest width that is tried."""

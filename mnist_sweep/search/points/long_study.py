@@ -5,7 +5,7 @@ from typing import Any
 from zlib import crc32
 
 from optuna.distributions import BaseDistribution
-from optuna.samplers import BaseSampler, TPESampler
+from optuna.samplers import TPESampler
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
@@ -15,6 +15,7 @@ from mnist_sweep.search.optuna_private import (
     groups_parameters,
     with_told,
 )
+from mnist_sweep.search.points.wrapping import Wrapping
 
 MOST = 1000
 """Ended trials that are seen, at most."""
@@ -23,7 +24,7 @@ TOLD = (TrialState.COMPLETE, TrialState.PRUNED)
 """States of the ended trials that a sampler learns from."""
 
 
-class LongStudyTPE(BaseSampler):
+class LongStudyTPE(Wrapping):
     """Optuna's TPE, which goes through all trials for each point.
 
     It compares the density of the good ones, of which there are few, with that of all others, for
@@ -34,7 +35,8 @@ class LongStudyTPE(BaseSampler):
     """
 
     def __init__(self, sampler: TPESampler, told: Sequence[FrozenTrial] = ()) -> None:
-        self.sampler = sampler
+        super().__init__(sampler)
+        self.groups = groups_parameters(sampler)
         self.told = list(told)
         self.num_seen = 0
         """Trials of the study that have been looked at."""
@@ -53,7 +55,7 @@ class LongStudyTPE(BaseSampler):
             study = self._seen(study)
         else:
             self._update(study)
-            if groups_parameters(self.sampler):  # which it remembers of the trials before
+            if self.groups:  # which it remembers of the trials before
                 study = excerpt(study, self.new)
         return self.sampler.infer_relative_search_space(study, trial)
 
@@ -71,15 +73,6 @@ class LongStudyTPE(BaseSampler):
     ) -> Any:
         seen = self._seen(study)
         return self.sampler.sample_independent(seen, trial, param_name, param_distribution)
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self.sampler.before_trial(study, trial)
-
-    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
-        self.sampler.after_trial(study, trial, state, values)
-
-    def reseed_rng(self) -> None:
-        self.sampler.reseed_rng()
 
     def _seen(self, study: Study) -> Study:
         if type(study) is not Study:  # a bracket of Hyperband's, which goes through all itself

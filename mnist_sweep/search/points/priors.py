@@ -26,6 +26,7 @@ from mnist_sweep.errors import UserError
 from mnist_sweep.search.optuna_private import good_and_others, is_given, set_user_attr
 from mnist_sweep.search.points.guesses import as_searched
 from mnist_sweep.search.points.space import Space
+from mnist_sweep.search.points.wrapping import Wrapping
 from mnist_sweep.search.settings import SearchSettings
 from mnist_sweep.search.study.attributes import PRIOR, is_finished
 
@@ -138,11 +139,11 @@ def _near_and_spread(key: str, given: Any) -> tuple[Any, float]:
     return given["near"], float(spread)
 
 
-class NearPriors(BaseSampler):
+class NearPriors(Wrapping):
     """Another sampler, some of whose points have the parameters that have a prior from there."""
 
     def __init__(self, sampler: BaseSampler, priors: Mapping[str, Prior], seed: int | None) -> None:
-        self.sampler = sampler
+        super().__init__(sampler)
         self.priors = priors
         self.rng = Random(seed)
         self.drawn: dict[int, dict[str, Any]] = {}
@@ -174,11 +175,6 @@ class NearPriors(BaseSampler):
         """Of the priors at its point, as a multiple of that of a uniform distribution."""
         known = self.priors.keys() & trial.params.keys()
         return math.prod(self.priors[name].density(trial.params[name]) for name in known)
-
-    def infer_relative_search_space(
-        self, study: Study, trial: FrozenTrial
-    ) -> dict[str, BaseDistribution]:
-        return self.sampler.infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]

@@ -6,17 +6,18 @@ from typing import Any
 from optuna.distributions import BaseDistribution
 from optuna.samplers import BaseSampler
 from optuna.study import Study
-from optuna.trial import FrozenTrial, TrialState
+from optuna.trial import FrozenTrial
 
 from mnist_sweep.search.optuna_private import with_told
+from mnist_sweep.search.points.wrapping import Wrapping
 
 
-class Told(BaseSampler):
+class Told(Wrapping):
     """sampler: one that goes by all the trials that it sees. told: with numbers that the study does
     not have."""
 
     def __init__(self, sampler: BaseSampler, told: Sequence[FrozenTrial]) -> None:
-        self.sampler = sampler
+        super().__init__(sampler)
         self.told = told
 
     def infer_relative_search_space(
@@ -38,12 +39,3 @@ class Told(BaseSampler):
     ) -> Any:
         seen = with_told(study, self.told)
         return self.sampler.sample_independent(seen, trial, param_name, param_distribution)
-
-    def before_trial(self, study: Study, trial: FrozenTrial) -> None:
-        self.sampler.before_trial(study, trial)
-
-    def after_trial(self, study: Study, trial: FrozenTrial, state: TrialState, values: Any) -> None:
-        self.sampler.after_trial(study, trial, state, values)
-
-    def reseed_rng(self) -> None:
-        self.sampler.reseed_rng()

@@ -12,13 +12,14 @@ from optuna.distributions import FloatDistribution
 from pydantic import ValidationError
 
 from mnist_sweep.config import settings_of, unchecked
-from mnist_sweep.data import fetch, is_here, shape_in
+from mnist_sweep.data import fetch, is_here
 from mnist_sweep.errors import UserError
 from mnist_sweep.experiment import build_loggers, build_model, build_training
 from mnist_sweep.runs.console import make_console, warn
 from mnist_sweep.search.points.space import Space
 from mnist_sweep.search.points.wording import bare_key, whole_numbers_of
 from mnist_sweep.search.study.zipped import keys_of
+from mnist_sweep.sets.measured import shape_in
 from mnist_sweep.train import settle
 
 Config = Mapping[str, Any]

@@ -20,12 +20,13 @@ import psutil
 from hydra.utils import execution_whitelist
 
 from mnist_sweep import settled
-from mnist_sweep.data import load, shape_of
+from mnist_sweep.data import load
 from mnist_sweep.errors import FailureError, shortened
 from mnist_sweep.experiment import Experiment, to_experiment
 from mnist_sweep.gpus import see_only
 from mnist_sweep.profile import profile
 from mnist_sweep.sets.dataset import Dataset
+from mnist_sweep.sets.measured import shape_of
 from mnist_sweep.settled import Source, settle
 from mnist_sweep.train import Machine, State, evaluate, train_epoch
 from mnist_sweep.train import settle as settle_machine
