@@ -452,6 +452,16 @@ def test_importances_are_bars_beside_what_chance_gives() -> None:
 # Images
 
 
+def test_the_confusion_matrix_of_many_classes_is_no_larger_than_of_fifty() -> None:
+    sizes = []
+    for classes in (50, 300):
+        counts = np.ones((classes, classes), dtype=np.int64)
+        figure = confusion_matrix(counts, "Test")
+        sizes.append(figure.get_size_inches().tolist())
+        assert bool(figure.axes[0].texts) == (classes == 50)
+    assert sizes[0] == sizes[1]
+
+
 def test_the_confusion_matrix_has_every_count_and_the_accuracy_of_each_label() -> None:
     generator = np.random.default_rng(0)
     counts = generator.poisson(0.5, (10, 10)) + np.diag(generator.integers(900, 1200, 10))

@@ -12,6 +12,8 @@ from mnist_sweep.figures.tiles import CAPTION, TILE, draw_tile, prepare_tiles
 
 MOST_MISTAKES = 40
 MISTAKES_A_ROW = 10
+MOST_WRITTEN = 50
+"""Classes whose counts are written into the matrix; of more there are colours alone."""
 
 ERRORS = LinearSegmentedColormap.from_list("errors", ["#FFFFFF", "#FBD3B8", VERMILION])
 
@@ -29,7 +31,8 @@ def confusion_matrix(
     counts = np.asarray(counts)
     classes = len(counts)
     names = class_names or [str(number) for number in range(classes)]
-    scale = max(1.0, classes / 10)
+    is_written = classes <= MOST_WRITTEN
+    scale = min(max(1.0, classes / 10), MOST_WRITTEN / 10)
     mistakes = counts.astype(float)
     np.fill_diagonal(mistakes, np.nan)
     figure = Figure(figsize=(6.4 * scale, 5.9 * scale), layout="constrained")
@@ -40,7 +43,7 @@ def confusion_matrix(
         for prediction in range(classes):
             count = counts[label, prediction]
             right = label == prediction
-            if count or right:
+            if is_written and (count or right):
                 axes.text(
                     prediction,
                     label,
@@ -53,13 +56,15 @@ def confusion_matrix(
                 )
         images = counts[label].sum()
         acc = f"{100 * counts[label, label] / images:.2f} %" if images else "none"
-        axes.text(classes - 0.3, label, acc, va="center", fontsize=9)
-    axes.text(classes - 0.3, -0.75, "accuracy", va="center", fontsize=9, color=GREY)
-    is_long = max(map(len, names)) > 2
-    axes.set_xticks(range(classes), names, rotation=90 if is_long else 0)
-    axes.set_yticks(range(classes), names)
-    axes.set_xticks(np.arange(classes + 1) - 0.5, minor=True)
-    axes.set_yticks(np.arange(classes + 1) - 0.5, minor=True)
+        if is_written:
+            axes.text(classes - 0.3, label, acc, va="center", fontsize=9)
+    if is_written:
+        axes.text(classes - 0.3, -0.75, "accuracy", va="center", fontsize=9, color=GREY)
+        is_long = max(map(len, names)) > 2
+        axes.set_xticks(range(classes), names, rotation=90 if is_long else 0)
+        axes.set_yticks(range(classes), names)
+        axes.set_xticks(np.arange(classes + 1) - 0.5, minor=True)
+        axes.set_yticks(np.arange(classes + 1) - 0.5, minor=True)
     axes.grid(False)
     axes.grid(True, which="minor")
     axes.tick_params(which="both", length=0)
